@@ -1,0 +1,2 @@
+//! Tradewind's core.
+pub mod features;
