@@ -1,0 +1,70 @@
+//! What to do first with a call. The page a newcomer reads first.
+
+use crate::{
+    call::Call,
+    decision::Decision,
+    error::Error,
+    features::Features,
+    live::{LiveView, Now},
+    parse::{self, Facts, Request},
+    plan::{Plan, RouteView},
+    policy,
+    predict::{Forecasts, Prediction},
+    strategy::Ranking,
+};
+
+/// Optional asynchronous inputs, for deciding again. Empty in this version: tier 2, judges and caches come with their issues.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hints {}
+
+/// Decides on a call: which models may serve it, in which order, and why.
+///
+/// # Errors
+/// Of the client (`invalid_json`, `model_not_found`, `no_candidate`, …) or of the models' state (`all_resting`).
+pub fn decide(plan: &Plan, call: &Call<'_>, hints: &Hints, live: &LiveView<'_>, now: Now) -> Result<Decision, Error> {
+    let request = parse::request(call)?;
+    decide_request(plan, call, &request, hints, live, now)
+}
+
+/// [`decide`] for a request that is parsed already, as the gateway needs it.
+///
+/// # Errors
+/// As [`decide`], but for parsing.
+pub fn decide_request(plan: &Plan, call: &Call<'_>, request: &Request<'_>, _hints: &Hints, live: &LiveView<'_>, now: Now) -> Result<Decision, Error> {
+    let view = plan.route(call, request)?;
+    let prediction = predict(&view, request, live)?;
+    choose(plan, &view, call, &request.model, request.facts, prediction, live, now)
+}
+
+fn predict(view: &RouteView<'_>, request: &Request<'_>, live: &LiveView<'_>) -> Result<Prediction, Error> {
+    // A turn without words of the user's own continues the task that the session's last prediction was made for.
+    match live.last_prediction {
+        Some(last) if !request.own_turn && last.dimensions() == view.route.predictor.dimensions() => Ok(last.clone()),
+        _ => view.route.predictor.predict(&Features::of(&request.text)),
+    }
+}
+
+/// The second half of [`decide`], from a prediction on: what `replay` runs on recorded calls.
+///
+/// # Errors
+/// `no_candidate`, `all_resting`, `dial_ignored`.
+#[expect(clippy::too_many_arguments, reason = "the stages' inputs, one by one: there is no context bag")]
+pub fn choose(
+    plan: &Plan,
+    view: &RouteView<'_>,
+    call: &Call<'_>,
+    model: &str,
+    facts: Facts,
+    prediction: Prediction,
+    live: &LiveView<'_>,
+    now: Now,
+) -> Result<Decision, Error> {
+    let route = view.route;
+    let forecasts: Forecasts =
+        view.candidates.iter().map(|model| route.predictor.forecast(&prediction, model, &facts, live.models.model(&model.id))).collect();
+    let objective = route.objective.resolve(&call.dials, view.named)?;
+    let admitted = policy::admit(&route.policies, objective.when_unsatisfied, view.candidates, &forecasts, &facts, &call.dials, now)?;
+    let ranking = if view.named { Ranking { order: admitted.indexes().collect(), propensity: 1.0 } } else { route.strategy.rank(&admitted, &objective, now.seed) };
+    let (admissions, relaxed) = (admitted.admissions, admitted.relaxed);
+    Ok(Decision::new(plan, view, model, facts, prediction, forecasts, admissions, relaxed, objective, ranking, now))
+}

@@ -1,0 +1,272 @@
+//! From a plan source to a plan, or to all its problems at once, each with a path.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use serde::Serialize;
+
+use super::{
+    CAPABILITIES, DIALECTS, Model, Plan, Route, Target,
+    source::{Constraints, ModelSource, PlanSource, RouteSource, SCHEMA},
+};
+use crate::{digest, error::unknown, objective::ObjectiveSpec, policy, predict::Predictor, strategy};
+
+/// Loaded predictors by digest.
+pub type Predictors = BTreeMap<String, Arc<Predictor>>;
+
+/// Whether a problem refuses the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The plan is refused.
+    Error,
+    /// The plan is taken, without the part the problem names.
+    Warning,
+}
+
+/// One thing that is wrong with a plan source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Stable snake_case name.
+    pub code: &'static str,
+    /// Whether it refuses the plan.
+    pub severity: Severity,
+    /// JSON path into the plan source.
+    pub path: String,
+    /// What is wrong, as a sentence.
+    pub message: String,
+    /// Accepted values, where they are a closed set.
+    pub accepted: Vec<String>,
+}
+
+impl Problem {
+    fn new(code: &'static str, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code, severity: Severity::Error, path: path.into(), message: message.into(), accepted: Vec::new() }
+    }
+
+    fn unknown(path: impl Into<String>, what: &str, found: &str, known: &[&str]) -> Self {
+        Self { accepted: known.iter().map(|&name| name.to_owned()).collect(), ..Self::new("unknown_name", path, unknown(what, found, known)) }
+    }
+}
+
+/// A plan and what was left out of it.
+pub struct Compiled {
+    /// The plan.
+    pub plan: Plan,
+    /// Problems of severity `Warning`.
+    pub warnings: Vec<Problem>,
+}
+
+/// Compiles a plan source from its JSON.
+///
+/// # Errors
+/// Every problem, of which at least one is of severity `Error`.
+pub fn compile(json: &[u8], predictors: &Predictors) -> Result<Compiled, Vec<Problem>> {
+    let source: PlanSource =
+        serde_json::from_slice(json).map_err(|error| vec![Problem::new("unreadable", "", format!("the plan source cannot be read: {error}"))])?;
+    if source.schema != SCHEMA {
+        return Err(vec![Problem::unknown("schema", "schema", &source.schema, &[SCHEMA])]);
+    }
+    let mut problems = Vec::new();
+    let models = compile_models(&source.models, &mut problems);
+    let by_id: HashMap<&str, &Arc<Model>> = models.iter().map(|model| (&*model.id, model)).collect();
+    let mut routes = Vec::new();
+    let mut ids = BTreeSet::new();
+    for (index, route) in source.routes.iter().enumerate() {
+        let path = format!("routes[{index}]");
+        if !ids.insert(&route.id) {
+            problems.push(Problem::new("duplicate", format!("{path}.id"), format!("two routes are called `{}`", route.id)));
+        }
+        if let Some(route) = compile_route(route, &path, &by_id, predictors, &mut problems) {
+            routes.push(Arc::new(route));
+        }
+    }
+    let targets = compile_targets(&routes, &mut problems);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
+    }
+    // Serialising the parsed source makes the id independent of white space and of the order of keys.
+    let canonical = serde_json::to_vec(&source).map_err(|error| vec![Problem::new("unreadable", "", error.to_string())])?;
+    Ok(Compiled { plan: Plan { id: digest::sha256(&canonical).into(), models, routes, targets }, warnings: problems })
+}
+
+fn compile_models(sources: &[ModelSource], problems: &mut Vec<Problem>) -> Vec<Arc<Model>> {
+    let mut ids = BTreeSet::new();
+    sources
+        .iter()
+        .enumerate()
+        .map(|(index, source)| {
+            let path = format!("models[{index}]");
+            if source.id.splitn(3, '/').filter(|part| !part.is_empty()).count() != 3 {
+                problems.push(Problem::new("invalid_id", format!("{path}.id"), format!("`{}` is not `namespace/pool/name`", source.id)));
+            }
+            if !ids.insert(&source.id) {
+                problems.push(Problem::new("duplicate", format!("{path}.id"), format!("two models are called `{}`", source.id)));
+            }
+            check_model(source, &path, problems);
+            Arc::new(Model {
+                id: source.id.as_str().into(),
+                upstream: source.upstream.clone(),
+                price: source.price,
+                limits: source.limits,
+                tools: source.capabilities.iter().any(|name| name == "tools"),
+                json: source.capabilities.iter().any(|name| name == "json"),
+                labels: source.labels.clone(),
+                profile: source.profile.clone(),
+                first_token_ms: source.latency.first_token_ms,
+            })
+        })
+        .collect()
+}
+
+fn check_model(source: &ModelSource, path: &str, problems: &mut Vec<Problem>) {
+    let url = &source.upstream.url;
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).map(|rest| rest.split('/').next().unwrap_or(""));
+    if host.is_none_or(str::is_empty) || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        problems.push(Problem::new("invalid_url", format!("{path}.upstream.url"), format!("`{url}` is not an http or https URL with a host")));
+    }
+    if !DIALECTS.contains(&source.upstream.dialect.as_str()) {
+        problems.push(Problem::unknown(format!("{path}.upstream.dialect"), "dialect", &source.upstream.dialect, DIALECTS));
+    }
+    for (at, name) in source.capabilities.iter().enumerate() {
+        if !CAPABILITIES.contains(&name.as_str()) {
+            problems.push(Problem::unknown(format!("{path}.capabilities[{at}]"), "capability", name, CAPABILITIES));
+        }
+    }
+    let price = &source.price;
+    for (field, value) in [
+        ("input_nanousd_per_million", price.input_nanousd_per_million),
+        ("output_nanousd_per_million", price.output_nanousd_per_million),
+        ("cached_input_nanousd_per_million", price.cached_input_nanousd_per_million.unwrap_or(0)),
+    ] {
+        if value < 0 {
+            problems.push(Problem::new("invalid_price", format!("{path}.price.{field}"), "a price is not negative"));
+        }
+    }
+    for (field, value) in [
+        ("context_tokens", source.limits.context_tokens),
+        ("output_tokens", source.limits.output_tokens),
+        ("concurrent_requests", source.limits.concurrent_requests.unwrap_or(1)),
+    ] {
+        if value == 0 {
+            problems.push(Problem::new("invalid_limit", format!("{path}.limits.{field}"), "a limit is at least 1"));
+        }
+    }
+    if source.latency.first_token_ms.is_some_and(|value| !(value.is_finite() && value >= 0.0)) {
+        problems.push(Problem::new("invalid_latency", format!("{path}.latency.first_token_ms"), "a latency is a number of milliseconds, at least 0"));
+    }
+}
+
+fn compile_route(source: &RouteSource, path: &str, models: &HashMap<&str, &Arc<Model>>, predictors: &Predictors, problems: &mut Vec<Problem>) -> Option<Route> {
+    if source.id.split('/').filter(|part| !part.is_empty()).count() != 2 {
+        problems.push(Problem::new("invalid_id", format!("{path}.id"), format!("`{}` is not `namespace/policy`", source.id)));
+    }
+    let mut candidates = Vec::with_capacity(source.candidates.len());
+    let mut seen = BTreeSet::new();
+    for (index, id) in source.candidates.iter().enumerate() {
+        match models.get(id.as_str()) {
+            Some(_) if !seen.insert(id) => problems.push(Problem::new("duplicate", format!("{path}.candidates[{index}]"), format!("`{id}` is a candidate twice"))),
+            Some(model) => candidates.push(Arc::clone(model)),
+            None => {
+                let known: Vec<&str> = models.keys().copied().collect();
+                problems.push(Problem::unknown(format!("{path}.candidates[{index}]"), "model", id, &known));
+            }
+        }
+    }
+    if source.candidates.is_empty() {
+        problems.push(Problem::new("no_candidate", format!("{path}.candidates"), "a route needs at least one candidate"));
+    }
+    for (index, alias) in source.aliases.iter().enumerate() {
+        if alias.is_empty() {
+            problems.push(Problem::new("invalid_alias", format!("{path}.aliases[{index}]"), "an alias is not empty"));
+        }
+    }
+    let predictor = predictors.get(&source.predictor);
+    match predictor {
+        None => problems.push(Problem::new("missing_predictor", format!("{path}.predictor"), format!("no predictor `{}` is loaded", source.predictor))),
+        Some(predictor) => {
+            for model in &candidates {
+                for (field, message) in model.profile.problems(predictor.dimensions()) {
+                    problems.push(Problem::new("profile_mismatch", format!("{path}.candidates"), format!("the profile of `{}` does not fit the predictor: `{field}` {message}", model.id)));
+                }
+            }
+        }
+    }
+    check_constraints(&source.constraints, path, problems);
+    for (field, value) in
+        [("request_ms", source.timeouts.request_ms), ("first_token_ms", source.timeouts.first_token_ms), ("stream_idle_ms", source.timeouts.stream_idle_ms)]
+    {
+        if value == 0 {
+            problems.push(Problem::new("invalid_timeout", format!("{path}.timeouts.{field}"), "a timeout is at least 1 ms"));
+        }
+    }
+    let strategy = strategy::build(&source.strategy, &candidates)
+        .map_err(|refusal| {
+            problems.push(Problem {
+                accepted: refusal.accepted,
+                ..Problem::new("invalid_strategy", format!("{path}.strategy{}", refusal.path), refusal.message)
+            });
+        })
+        .ok()?;
+    let predictor = Arc::clone(predictor?);
+    Some(Route {
+        id: source.id.as_str().into(),
+        aliases: source.aliases.clone(),
+        candidates,
+        predictor,
+        policies: policy::build(&source.constraints),
+        objective: ObjectiveSpec::new(&source.constraints, strategy.as_ref()),
+        strategy,
+        timeouts: source.timeouts,
+        retry_attempts: source.retry_attempts,
+    })
+}
+
+fn check_constraints(constraints: &Constraints, path: &str, problems: &mut Vec<Problem>) {
+    let path = format!("{path}.constraints");
+    if constraints.min_quality.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
+        problems.push(Problem::new("invalid_constraint", format!("{path}.min_quality"), "a quality lies in [0, 1]"));
+    }
+    if constraints.max_request_nanousd.is_some_and(|value| value < 0) {
+        problems.push(Problem::new("invalid_constraint", format!("{path}.max_request_nanousd"), "a cap is not negative"));
+    }
+    if constraints.first_token_ms.is_some_and(|value| !(value.is_finite() && value > 0.0)) {
+        problems.push(Problem::new("invalid_constraint", format!("{path}.first_token_ms"), "a deadline is a positive number of milliseconds"));
+    }
+}
+
+/// What each tenant may ask for. Of two routes with one alias, the one that comes first in the source has it: assembly orders
+/// them by priority and name.
+fn compile_targets(routes: &[Arc<Route>], problems: &mut Vec<Problem>) -> HashMap<String, HashMap<String, Target>> {
+    let mut targets: HashMap<String, HashMap<String, Target>> = HashMap::new();
+    for (index, route) in routes.iter().enumerate() {
+        let tenant = targets.entry(namespace(&route.id).to_owned()).or_default();
+        for alias in &route.aliases {
+            match tenant.get(alias) {
+                None => {
+                    tenant.insert(alias.clone(), Target { route: index, candidate: None });
+                }
+                Some(winner) => problems.push(Problem {
+                    severity: Severity::Warning,
+                    ..Problem::new("conflicted", format!("routes[{index}].aliases"), format!("alias `{alias}` of `{}` already belongs to `{}`", route.id, routes[winner.route].id))
+                }),
+            }
+        }
+    }
+    // Aliases first, so that a model's name never takes one; full ids are never ambiguous, short names go to the first.
+    for (index, route) in routes.iter().enumerate() {
+        let tenant = targets.entry(namespace(&route.id).to_owned()).or_default();
+        for (candidate, model) in route.candidates.iter().enumerate() {
+            let target = Target { route: index, candidate: Some(candidate) };
+            tenant.entry(model.id.to_string()).or_insert(target);
+            tenant.entry(model.name().to_owned()).or_insert(target);
+        }
+    }
+    targets
+}
+
+fn namespace(id: &str) -> &str {
+    id.split('/').next().unwrap_or(id)
+}

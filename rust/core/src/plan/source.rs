@@ -1,0 +1,164 @@
+//! The plan source: assembled routing, as JSON, before it is compiled. The only thing a gateway reads.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{money::Price, predict::Profile};
+
+/// The schema this core compiles.
+pub const SCHEMA: &str = "tradewind.plan/v1";
+
+/// Models and routes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanSource {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// Every model that a route may name.
+    pub models: Vec<ModelSource>,
+    /// Every route.
+    pub routes: Vec<RouteSource>,
+}
+
+/// One upstream with price, limits and profile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSource {
+    /// `namespace/pool/name`.
+    pub id: String,
+    /// Where it is served.
+    pub upstream: Upstream,
+    /// What it charges.
+    pub price: Price,
+    /// What it holds.
+    pub limits: Limits,
+    /// Rows of the capability table.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// For allow-lists.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What is known of its quality and answer lengths.
+    pub profile: Profile,
+    /// Declared priors.
+    #[serde(default)]
+    pub latency: Latency,
+}
+
+/// Where a model is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Base URL up to and without `/chat/completions`, `http` or `https`.
+    pub url: String,
+    /// A row of the dialect table.
+    pub dialect: String,
+    /// What the upstream calls it.
+    pub model: String,
+    /// `namespace/secret/key` of the credential; the secret itself is never in a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// What a model holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Tokens of prompt and answer together.
+    pub context_tokens: u32,
+    /// Tokens of an answer.
+    pub output_tokens: u32,
+    /// Calls in flight from one gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent_requests: Option<u32>,
+}
+
+/// Declared latency, until it is observed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Latency {
+    /// Milliseconds to the first token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<f32>,
+}
+
+/// Which calls, which candidates, by which rules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSource {
+    /// `namespace/policy`.
+    pub id: String,
+    /// Names that a caller of this namespace may ask for.
+    pub aliases: Vec<String>,
+    /// `sha256:` of the predictor.
+    pub predictor: String,
+    /// Ids of models.
+    pub candidates: Vec<String>,
+    /// `{"type": "utility", "utility": {…}}`: a row of the strategy table with its parameters.
+    pub strategy: Map<String, Value>,
+    /// What must hold.
+    #[serde(default)]
+    pub constraints: Constraints,
+    /// How long to wait.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// Additional attempts after the first; 0 for none.
+    #[serde(default = "two")]
+    pub retry_attempts: u32,
+}
+
+const fn two() -> u32 {
+    2
+}
+
+/// What must hold for a candidate.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constraints {
+    /// Least forecast quality, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_quality: Option<f32>,
+    /// Largest forecast cost in nano-dollars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_request_nanousd: Option<i64>,
+    /// Latest first token, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<f32>,
+    /// Labels that a candidate must carry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// What to do when floor, cap or deadline leave no candidate.
+    #[serde(default)]
+    pub when_unsatisfied: WhenUnsatisfied,
+}
+
+/// What to do when floor, cap or deadline leave no candidate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenUnsatisfied {
+    /// The call is an error.
+    #[default]
+    Reject,
+    /// They order candidates: feasible first, then the smallest violation.
+    BestEffort,
+}
+
+/// How long to wait, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// Whole request, all attempts.
+    pub request_ms: u64,
+    /// First byte of an answer of one attempt.
+    pub first_token_ms: u64,
+    /// Silence within a stream.
+    pub stream_idle_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { request_ms: 60_000, first_token_ms: 15_000, stream_idle_ms: 30_000 }
+    }
+}

@@ -1,0 +1,150 @@
+//! Runs a tier-1 graph from its initialisers, in plain loops that the compiler vectorises.
+
+use super::{Executor, Graph, Prediction, graph::Dimensions};
+use crate::{
+    error::Error,
+    features::{Features, SURFACE_LEN},
+};
+
+/// A dense layer: `out = x · weight + bias`, weight row-major `[inputs, outputs]`.
+struct Dense {
+    weight: Box<[f32]>,
+    bias: Box<[f32]>,
+}
+
+impl Dense {
+    fn read(graph: &Graph<'_>, name: &str) -> Self {
+        Self { weight: graph.floats(&format!("{name}_weight")), bias: graph.floats(&format!("{name}_bias")) }
+    }
+
+    fn apply(&self, input: &[f32], out: &mut [f32]) {
+        out.copy_from_slice(&self.bias);
+        if out.is_empty() {
+            return;
+        }
+        for (&value, row) in input.iter().zip(self.weight.chunks_exact(out.len())) {
+            for (sum, &weight) in out.iter_mut().zip(row) {
+                *sum += value * weight;
+            }
+        }
+    }
+
+    fn apply_relu(&self, input: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; self.bias.len()];
+        self.apply(input, &mut out);
+        for value in &mut out {
+            *value = value.max(0.0);
+        }
+        out
+    }
+}
+
+/// The native executor.
+pub struct Native {
+    dimensions: Dimensions,
+    embedding: usize,
+    table: Box<[i8]>,
+    /// Row scale and token weight, side by side: one cache line serves both.
+    rows: Box<[(f32, f32)]>,
+    surface_mean: Box<[f32]>,
+    surface_inverse_sd: Box<[f32]>,
+    difficulty_hidden: Dense,
+    difficulty_out: Dense,
+    latent_hidden: Dense,
+    latent_out: Dense,
+    length_out: Dense,
+    centroids: Dense,
+}
+
+impl Native {
+    /// Copies the initialisers of a checked graph.
+    #[must_use]
+    pub fn new(graph: &Graph<'_>) -> Self {
+        let table = graph.int8("table");
+        let rows: Box<[(f32, f32)]> = graph.floats("table_scale").iter().copied().zip(graph.floats("token_weight").iter().copied()).collect();
+        Self {
+            dimensions: graph.dimensions,
+            embedding: table.len() / rows.len().max(1),
+            table,
+            rows,
+            surface_mean: graph.floats("surface_mean"),
+            surface_inverse_sd: graph.floats("surface_inverse_sd"),
+            difficulty_hidden: Dense::read(graph, "difficulty_hidden"),
+            difficulty_out: Dense::read(graph, "difficulty_out"),
+            latent_hidden: Dense::read(graph, "latent_hidden"),
+            latent_out: Dense::read(graph, "latent_out"),
+            length_out: Dense::read(graph, "length_out"),
+            centroids: Dense { weight: graph.floats("centroids"), bias: vec![0.0; graph.dimensions.clusters].into() },
+        }
+    }
+
+    /// Weighted mean of the rows of the ids, scaled to unit length; then the standardised surface features.
+    fn embed(&self, features: &Features) -> Vec<f32> {
+        let mut input = vec![0.0_f32; self.embedding + SURFACE_LEN];
+        let (mean, surface) = input.split_at_mut(self.embedding);
+        let mut total = 0.0_f32;
+        for &id in &features.ids {
+            let id = id as usize;
+            let (scale, weight) = self.rows[id];
+            total += weight;
+            let factor = scale * weight;
+            let row = &self.table[id * self.embedding..(id + 1) * self.embedding];
+            for (sum, &value) in mean.iter_mut().zip(row) {
+                *sum += factor * f32::from(value);
+            }
+        }
+        let inverse = 1.0 / (total + 1e-6);
+        let norm = mean.iter().map(|value| (value * inverse) * (value * inverse)).sum::<f32>().sqrt();
+        let scale = inverse / (norm + 1e-6);
+        for value in mean {
+            *value *= scale;
+        }
+        for (index, out) in surface.iter_mut().enumerate() {
+            *out = ((features.surface[index] - self.surface_mean[index]) * self.surface_inverse_sd[index]).clamp(-4.0, 4.0);
+        }
+        input
+    }
+}
+
+impl Executor for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn run(&self, features: &Features) -> Result<Prediction, Error> {
+        let input = self.embed(features);
+        let embedding = &input[..self.embedding];
+        let mut prediction = Prediction::zeros(self.dimensions);
+        let parts = prediction.parts_mut();
+        self.difficulty_out.apply(&self.difficulty_hidden.apply_relu(&input), parts.difficulty);
+        let hidden = self.latent_hidden.apply_relu(embedding);
+        self.latent_out.apply(&hidden, parts.latent);
+        self.length_out.apply(&hidden, parts.length);
+        self.centroids.apply(embedding, parts.similarity);
+        Ok(prediction)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Predictor, tiny};
+    use crate::features::Features;
+
+    #[test]
+    fn an_initialiser_changes_the_digest_and_the_prediction() {
+        let features = Features::of("Why is the sky blue?");
+        let plain = Predictor::native(&tiny(|_, _| {})).unwrap();
+        let changed = Predictor::native(&tiny(|name, values| if name == "difficulty_out_bias" { values[0] += 1.0 })).unwrap();
+        assert_ne!(plain.digest(), changed.digest());
+        let (a, b) = (plain.predict(&features).unwrap(), changed.predict(&features).unwrap());
+        assert!((b.difficulty()[0] - a.difficulty()[0] - 1.0).abs() < 1e-6);
+        assert!((a.similarity()[0] - 1.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn an_empty_text_has_no_direction() {
+        let prediction = Predictor::native(&tiny(|_, _| {})).unwrap().predict(&Features::of("")).unwrap();
+        assert!(prediction.values().iter().all(|value| value.is_finite()));
+        assert_eq!(prediction.similarity(), [0.0]);
+    }
+}

@@ -1,0 +1,98 @@
+//! A model's learned capability vector: data of the plan, not code.
+
+use serde::{Deserialize, Serialize};
+
+use super::graph::Dimensions;
+
+/// What training, anchors or a declared prior say of one model. All weights act in logit space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Logit of the quality at difficulty 0.
+    pub bias: f32,
+    /// How much difficulty costs this model.
+    #[serde(default = "one")]
+    pub slope: f32,
+    /// Weights on the latent; empty for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latent: Vec<f32>,
+    /// Shrunk deviation per cluster; empty for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<f32>,
+    /// Last step in logit space.
+    #[serde(default)]
+    pub calibration: Calibration,
+    /// Answer length.
+    #[serde(default)]
+    pub length: Length,
+    /// Answers it was fitted from; 0 for a declared prior.
+    #[serde(default)]
+    pub answers: u64,
+}
+
+const fn one() -> f32 {
+    1.0
+}
+
+/// Platt scaling: `logit → slope × logit + offset`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Factor.
+    pub slope: f32,
+    /// Summand.
+    pub offset: f32,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { slope: 1.0, offset: 0.0 }
+    }
+}
+
+/// Answer length: `exp(bias + latent · t)` tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Length {
+    /// Natural logarithm of tokens.
+    pub bias: f32,
+    /// Weights on the length latent; empty for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latent: Vec<f32>,
+}
+
+impl Default for Length {
+    fn default() -> Self {
+        Self { bias: 5.5, latent: Vec::new() }
+    }
+}
+
+impl Profile {
+    /// Each place where the profile does not fit a predictor: (field, what is wrong).
+    #[must_use]
+    pub fn problems(&self, dimensions: Dimensions) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        for (field, values, expected) in
+            [("latent", &self.latent, dimensions.latent), ("clusters", &self.clusters, dimensions.clusters), ("length.latent", &self.length.latent, dimensions.length)]
+        {
+            if !values.is_empty() && values.len() != expected {
+                problems.push((field, format!("has {} values; the predictor has {expected}", values.len())));
+            }
+            if values.iter().any(|value| !value.is_finite()) {
+                problems.push((field, "has a value that is not finite".to_owned()));
+            }
+        }
+        for (field, value) in [
+            ("bias", self.bias),
+            ("slope", self.slope),
+            ("calibration.slope", self.calibration.slope),
+            ("calibration.offset", self.calibration.offset),
+            ("length.bias", self.length.bias),
+        ] {
+            if !value.is_finite() {
+                problems.push((field, "is not finite".to_owned()));
+            }
+        }
+        problems
+    }
+}
