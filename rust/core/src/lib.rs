@@ -14,6 +14,7 @@ pub mod strategy;
 pub mod decision;
 pub mod decide;
 pub mod resume;
+pub mod record;
 pub mod live;
 pub mod money;
 pub mod digest;

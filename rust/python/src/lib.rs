@@ -1,10 +1,24 @@
-//! The one door between Python and Rust.
+//! The one door between Python and Rust: `tradewind._core`. The only crate that knows PyO3; every class is frozen.
+
+mod error;
+mod features;
+mod planner;
+
 use pyo3::prelude::*;
+
+/// The module; `python/tradewind/_core.pyi` is its manual.
 #[pymodule(gil_used = false)]
 mod _core {
+    #[pymodule_export]
+    use super::error::CoreError;
+    #[pymodule_export]
+    use super::features::{featurize, feature_names, feature_schema, tokenize};
+    #[pymodule_export]
+    use super::planner::{Planner, check_plan, error_codes, tables};
+
     #[pymodule_init]
-    fn init(m: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         use pyo3::types::PyModuleMethods;
-        m.add("__version__", env!("CARGO_PKG_VERSION"))
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

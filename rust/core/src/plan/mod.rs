@@ -136,11 +136,19 @@ impl Plan {
     /// # Errors
     /// `model_not_found`, listing what the caller may ask for.
     pub fn route<'p>(&'p self, call: &Call<'_>, request: &Request<'_>) -> Result<RouteView<'p>, Error> {
-        let targets = self.targets.get(&call.identity.tenant);
-        let Some(&target) = targets.and_then(|targets| targets.get(&*request.model)) else {
-            let known = self.names(&call.identity.tenant);
+        self.find(&call.identity.tenant, &request.model)
+    }
+
+    /// [`Plan::route`] by the two names it looks at.
+    ///
+    /// # Errors
+    /// As [`Plan::route`].
+    pub fn find<'p>(&'p self, tenant: &str, model: &str) -> Result<RouteView<'p>, Error> {
+        let targets = self.targets.get(tenant);
+        let Some(&target) = targets.and_then(|targets| targets.get(model)) else {
+            let known = self.names(tenant);
             let known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).take(20).collect();
-            return Err(Error::new(Code::ModelNotFound, "model", crate::error::unknown("model", &request.model, &known)));
+            return Err(Error::new(Code::ModelNotFound, "model", crate::error::unknown("model", model, &known)));
         };
         let route = &*self.routes[target.route];
         Ok(match target.candidate {

@@ -60,7 +60,8 @@ pub struct Parameters {
 impl Parameters {
     fn problem(&self) -> Option<&'static str> {
         let unit = |value: f32| (0.0..=1.0).contains(&value);
-        if !(0.0..=2.0).contains(&self.inner_radius) || !(self.inner_radius < self.outer_radius && self.outer_radius <= 4.0) {
+        let radii = 0.0..=4.0;
+        if !(radii.contains(&self.inner_radius) && radii.contains(&self.outer_radius) && self.inner_radius < self.outer_radius) {
             Some("`inner_radius` and `outer_radius` must satisfy 0 ≤ inner < outer ≤ 4")
         } else if !unit(self.difficulty_beyond) || !unit(self.deviation_blend) || !unit(self.prior_sd) {
             Some("`difficulty_beyond`, `deviation_blend` and `prior_sd` must lie in [0, 1]")

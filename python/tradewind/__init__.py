@@ -1,0 +1,1 @@
+"""Tradewind: a Kubernetes-native router for large language models, with a Rust hot path."""

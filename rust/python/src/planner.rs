@@ -1,0 +1,240 @@
+//! A compiled plan that decides in process.
+
+use std::{path::PathBuf, sync::Arc};
+
+use pyo3::{
+    prelude::*,
+    types::{PyBytes, PyDict},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tradewind_core::{
+    Call, Code, Dials, Error, Hints, Identity, LiveView, Now, Plan, decide,
+    features::Features,
+    plan::{self, CAPABILITIES, DIALECTS, Predictors, Problem},
+    policy,
+    predict::Predictor,
+    record::{self, Capture},
+    strategy,
+};
+use tradewind_gateway::onnxruntime;
+
+use crate::error::{internal, raise};
+
+const EXECUTORS: &[&str] = &["native", "onnxruntime"];
+
+/// Loads predictors by digest. `executor` is `native` or `onnxruntime`; the latter needs its library.
+pub fn load(files: &[Vec<u8>], executor: &str, library: Option<&PathBuf>) -> Result<Predictors, Error> {
+    files
+        .iter()
+        .map(|file| {
+            let predictor = match (executor, library) {
+                ("native", _) => Predictor::native(file)?,
+                ("onnxruntime", Some(library)) => onnxruntime::predictor(file, library)?,
+                ("onnxruntime", None) => return Err(Error::new(Code::InvalidPredictor, "executor", "executor `onnxruntime` needs the path of its library")),
+                _ => return Err(Error::new(Code::InvalidRequest, "executor", tradewind_core::error::unknown("executor", executor, EXECUTORS))),
+            };
+            Ok((predictor.digest().to_string(), Arc::new(predictor)))
+        })
+        .collect()
+}
+
+/// A compiled plan. Immutable, shared between threads; every call releases the GIL.
+#[pyclass(frozen, module = "tradewind._core")]
+pub struct Planner {
+    plan: Plan,
+    predictors: Predictors,
+    warnings: Vec<Problem>,
+}
+
+/// One line of `decide`'s input.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    id: String,
+    #[serde(default)]
+    body: Option<Box<serde_json::value::RawValue>>,
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default)]
+    willingness_to_pay_usd: Option<f64>,
+    #[serde(default)]
+    max_cost_usd: Option<f64>,
+}
+
+#[pymethods]
+impl Planner {
+    #[new]
+    #[pyo3(signature = (plan, predictors, executor = "native", library = None))]
+    fn new(py: Python<'_>, plan: Vec<u8>, predictors: Vec<Vec<u8>>, executor: &str, library: Option<PathBuf>) -> PyResult<Self> {
+        py.detach(|| {
+            let predictors = load(&predictors, executor, library.as_ref())?;
+            let compiled = plan::compile(&plan, &predictors).map_err(|problems| refused(&problems))?;
+            Ok(Self { plan: compiled.plan, predictors, warnings: compiled.warnings })
+        })
+        .map_err(raise)
+    }
+
+    /// The plan's id.
+    #[getter]
+    fn id(&self) -> &str {
+        self.plan.id()
+    }
+
+    /// Problems that did not refuse the plan, as JSON.
+    #[getter]
+    fn warnings(&self) -> PyResult<String> {
+        serde_json::to_string(&self.warnings).map_err(internal)
+    }
+
+    /// Decides on one body; a decision as JSON.
+    #[pyo3(signature = (body, *, tenant = "default", willingness_to_pay_usd = None, max_cost_usd = None, at_ns = 0, seed = 0, id = ""))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of one Python call")]
+    fn decide<'py>(
+        &self,
+        py: Python<'py>,
+        body: &[u8],
+        tenant: &str,
+        willingness_to_pay_usd: Option<f64>,
+        max_cost_usd: Option<f64>,
+        at_ns: u64,
+        seed: u64,
+        id: &str,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let dials = Dials { willingness_to_pay_usd, max_cost_usd };
+        let document = py.detach(|| self.document(body, tenant, dials, Now { unix_ns: at_ns, seed }, id)).map_err(raise)?;
+        Ok(PyBytes::new(py, &document))
+    }
+
+    /// Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?}`; a decision or an error a line.
+    #[pyo3(signature = (lines, *, tenant = "default", at_ns = 0, seed = 0))]
+    fn decide_lines<'py>(&self, py: Python<'py>, lines: &[u8], tenant: &str, at_ns: u64, seed: u64) -> Bound<'py, PyBytes> {
+        let out = py.detach(|| {
+            let mut out = Vec::with_capacity(lines.len());
+            for (number, line) in lines.split(|&byte| byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()) {
+                out.extend_from_slice(&self.line(number + 1, line, tenant, at_ns, seed));
+                out.push(b'\n');
+            }
+            out
+        });
+        PyBytes::new(py, &out)
+    }
+
+    /// Decides a recorded call again, from an outcome's `capture` as JSON.
+    fn decide_again<'py>(&self, py: Python<'py>, capture: &[u8], id: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let document = py
+            .detach(|| {
+                let capture: Capture = serde_json::from_slice(capture).map_err(|error| Error::new(Code::InvalidRequest, "capture", error.to_string()))?;
+                let decision = record::decide_again(&self.plan, &capture)?;
+                Ok(serde_json::to_vec(&decision.document(id)).unwrap_or_default())
+            })
+            .map_err(raise)?;
+        Ok(PyBytes::new(py, &document))
+    }
+
+    /// What the predictor of the first route says of a text, before any model is looked at.
+    fn classify<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyDict>> {
+        let predictor = self.predictors.values().next().ok_or_else(|| internal("no predictor is loaded"))?;
+        let prediction = py.detach(|| predictor.predict(&Features::of(text))).map_err(raise)?;
+        let parts = PyDict::new(py);
+        parts.set_item("difficulty", prediction.difficulty())?;
+        parts.set_item("latent", prediction.latent())?;
+        parts.set_item("length", prediction.length())?;
+        parts.set_item("similarity", prediction.similarity())?;
+        Ok(parts)
+    }
+
+    /// The cost in nano-dollars of tokens at a model's prices.
+    #[pyo3(signature = (model, input_tokens, output_tokens, cached_tokens = 0))]
+    fn cost(&self, model: &str, input_tokens: u64, output_tokens: u64, cached_tokens: u64) -> PyResult<i64> {
+        let known: Vec<&str> = self.plan.models().iter().map(|model| &*model.id).collect();
+        let found = self.plan.models().iter().find(|candidate| &*candidate.id == model || candidate.name() == model);
+        let found = found.ok_or_else(|| raise(Error::new(Code::ModelNotFound, "model", tradewind_core::error::unknown("model", model, &known))))?;
+        Ok(found.price.cost(input_tokens, cached_tokens, output_tokens).0)
+    }
+}
+
+impl Planner {
+    /// The compiled plan, for the benches of this crate.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn document(&self, body: &[u8], tenant: &str, dials: Dials, now: Now, id: &str) -> Result<Vec<u8>, Error> {
+        let identity = Identity { tenant: tenant.to_owned() };
+        let call = Call { body, identity: &identity, dials: dials.checked()? };
+        let decision = decide(&self.plan, &call, &Hints {}, &LiveView::UNKNOWN, now)?;
+        serde_json::to_vec(&decision.document(id)).map_err(|error| Error::new(Code::Internal, "", error.to_string()))
+    }
+
+    fn line(&self, number: usize, line: &[u8], tenant: &str, at_ns: u64, seed: u64) -> Vec<u8> {
+        let (id, result) = match serde_json::from_slice::<Line>(line) {
+            Err(error) => (Value::Null, Err(Error::new(Code::InvalidRequest, format!("line {number}"), format!("line {number} cannot be read: {error}")))),
+            Ok(line) => {
+                let dials = Dials { willingness_to_pay_usd: line.willingness_to_pay_usd, max_cost_usd: line.max_cost_usd };
+                // Each line draws for itself, and the same line draws the same.
+                let now = Now { unix_ns: at_ns, seed: seed ^ fnv(line.id.as_bytes()) };
+                let body = match (&line.body, &line.text) {
+                    (Some(body), None) => Ok(body.get().to_owned()),
+                    (None, Some(text)) => Ok(json!({"model": "auto", "messages": [{"role": "user", "content": text}]}).to_string()),
+                    _ => Err(Error::new(Code::InvalidRequest, format!("line {number}"), format!("line {number} needs exactly one of `body`, `text`"))),
+                };
+                let result = body.and_then(|body| self.document(body.as_bytes(), tenant, dials, now, &line.id));
+                (Value::String(line.id), result)
+            }
+        };
+        result.unwrap_or_else(|error| {
+            let body = json!({"id": id, "error": {"code": error.code.row().code, "message": error.message, "path": error.path}});
+            body.to_string().into_bytes()
+        })
+    }
+}
+
+/// FNV-1a, 64 bit.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn refused(problems: &[Problem]) -> Error {
+    let list: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+    Error::new(Code::InvalidPlan, problems.first().map_or(String::new(), |problem| problem.path.clone()), list.join("\n"))
+}
+
+/// Compiles a plan source and gives all its problems as JSON: `[{code, severity, path, message, accepted}]`.
+#[pyfunction]
+pub fn check_plan(py: Python<'_>, plan: Vec<u8>, predictors: Vec<Vec<u8>>) -> PyResult<String> {
+    py.detach(|| {
+        let predictors = load(&predictors, "native", None).map_err(raise)?;
+        let problems = match plan::compile(&plan, &predictors) {
+            Ok(compiled) => compiled.warnings,
+            Err(problems) => problems,
+        };
+        serde_json::to_string(&problems).map_err(internal)
+    })
+}
+
+/// The list of errors as JSON: `[{code, side, retry, status, type, about}]`.
+#[pyfunction]
+pub fn error_codes() -> PyResult<String> {
+    let rows: Vec<Value> = Code::ALL
+        .iter()
+        .map(|code| {
+            let row = code.row();
+            json!({"code": row.code, "side": row.side, "retry": row.retry, "status": row.status, "type": row.kind, "about": row.about})
+        })
+        .collect();
+    serde_json::to_string(&rows).map_err(internal)
+}
+
+/// The tables of the core as JSON, for enums, docs and conformance tests: strategies, policies, capabilities, dialects, executors.
+#[pyfunction]
+pub fn tables() -> PyResult<String> {
+    let mut tables = Map::new();
+    let rows = |rows: Vec<(&str, &str)>| Value::Array(rows.into_iter().map(|(name, about)| json!({"name": name, "about": about})).collect());
+    tables.insert("strategies".into(), rows(strategy::TABLE.iter().map(|entry| (entry.name, entry.about)).collect()));
+    tables.insert("policies".into(), rows(policy::TABLE.iter().map(|entry| (entry.name, entry.about)).collect()));
+    tables.insert("capabilities".into(), json!(CAPABILITIES));
+    tables.insert("dialects".into(), json!(DIALECTS));
+    tables.insert("executors".into(), json!(EXECUTORS));
+    serde_json::to_string(&tables).map_err(internal)
+}
