@@ -1,0 +1,242 @@
+"""The plan source: assembled routing as JSON, the only thing a gateway reads. Mirrors `core/src/plan/source.rs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = "tradewind.plan/v1"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where a model is served."""
+
+    url: str
+    """Base URL, up to and without `/chat/completions`."""
+    dialect: str
+    """A row of the core's dialect table."""
+    model: str
+    """What the upstream calls it."""
+    credential: str | None = None
+    """`namespace/secret/key`; the secret itself is never in a plan."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Nano-dollars per million tokens."""
+
+    input_nanousd_per_million: int
+    output_nanousd_per_million: int
+    cached_input_nanousd_per_million: int | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model holds."""
+
+    context_tokens: int
+    output_tokens: int
+    concurrent_requests: int | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Last step of a quality in logit space."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Length:
+    """Answer length: natural logarithm of tokens."""
+
+    bias: float = 5.5
+    latent: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A model's learned capability vector; weights act in logit space."""
+
+    bias: float
+    slope: float = 1.0
+    latent: tuple[float, ...] = ()
+    clusters: tuple[float, ...] = ()
+    calibration: Calibration = Calibration()
+    length: Length = Length()
+    answers: int = 0
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Declared latency, until it is observed."""
+
+    first_token_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """One upstream with price, limits and profile."""
+
+    id: str
+    """`namespace/pool/name`."""
+    upstream: Upstream
+    price: Price
+    limits: Limits
+    profile: Profile
+    capabilities: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    latency: Latency = Latency()
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What must hold for a candidate."""
+
+    min_quality: float | None = None
+    max_request_nanousd: int | None = None
+    first_token_ms: float | None = None
+    match_labels: Mapping[str, str] = field(default_factory=dict)
+    when_unsatisfied: str = "reject"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long to wait."""
+
+    request_ms: int = 60_000
+    first_token_ms: int = 15_000
+    stream_idle_ms: int = 30_000
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which calls, which candidates, by which rules."""
+
+    id: str
+    """`namespace/policy`."""
+    aliases: tuple[str, ...]
+    predictor: str
+    """`sha256:` of the ONNX file."""
+    candidates: tuple[str, ...]
+    strategy: Mapping[str, Any]
+    """`{"type": name, name: {parameters}}`: a row of the core's strategy table."""
+    constraints: Constraints = Constraints()
+    timeouts: Timeouts = Timeouts()
+    retry_attempts: int = 2
+
+
+@dataclass(frozen=True)
+class PlanSource:
+    """Models and routes; of two routes with one alias, the first has it."""
+
+    models: tuple[Model, ...]
+    routes: tuple[Route, ...]
+    schema: str = SCHEMA
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it: absent values left out, keys in the order of the core's structs."""
+        return {
+            "schema": self.schema,
+            "models": [_model(model) for model in self.models],
+            "routes": [_route(route) for route in self.routes],
+        }
+
+    def to_json(self) -> bytes:
+        """Canonical: the same plan gives the same bytes. Its id is the core's, from its own form."""
+        return json.dumps(self.document(), ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def from_document(document: Mapping[str, Any]) -> PlanSource:
+    """A plan source from its JSON; raises `KeyError` or `TypeError` where it is not one. `core.check_plan` says why."""
+    return PlanSource(
+        schema=document["schema"],
+        models=tuple(_model_from(model) for model in document["models"]),
+        routes=tuple(_route_from(route) for route in document["routes"]),
+    )
+
+
+def profile_document(profile: Profile) -> dict[str, Any]:
+    """A profile as JSON has it, in the plan and in a manifest."""
+    return {
+        "bias": profile.bias,
+        "slope": profile.slope,
+        **_present(latent=list(profile.latent) or None, clusters=list(profile.clusters) or None),
+        "calibration": {"slope": profile.calibration.slope, "offset": profile.calibration.offset},
+        "length": {"bias": profile.length.bias, **_present(latent=list(profile.length.latent) or None)},
+        "answers": profile.answers,
+    }
+
+
+def profile_from(document: Mapping[str, Any]) -> Profile:
+    """A profile from its JSON; unknown fields raise `TypeError`."""
+    given = dict(document)
+    length = dict(given.pop("length", {}))
+    return Profile(
+        latent=tuple(given.pop("latent", ())),
+        clusters=tuple(given.pop("clusters", ())),
+        calibration=Calibration(**given.pop("calibration", {})),
+        length=Length(latent=tuple(length.pop("latent", ())), **length),
+        **given,
+    )
+
+
+def _present(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _model(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "upstream": _present(**vars(model.upstream)),
+        "price": _present(**vars(model.price)),
+        "limits": _present(**vars(model.limits)),
+        "capabilities": list(model.capabilities),
+        "labels": dict(sorted(model.labels.items())),
+        "profile": profile_document(model.profile),
+        "latency": _present(**vars(model.latency)),
+    }
+
+
+def _model_from(document: Mapping[str, Any]) -> Model:
+    return Model(
+        id=document["id"],
+        upstream=Upstream(**document["upstream"]),
+        price=Price(**document["price"]),
+        limits=Limits(**document["limits"]),
+        capabilities=tuple(document.get("capabilities", ())),
+        labels=dict(document.get("labels", {})),
+        profile=profile_from(document["profile"]),
+        latency=Latency(**document.get("latency", {})),
+    )
+
+
+def _route(route: Route) -> dict[str, Any]:
+    constraints = {**vars(route.constraints), "match_labels": dict(sorted(route.constraints.match_labels.items())) or None}
+    return {
+        "id": route.id,
+        "aliases": list(route.aliases),
+        "predictor": route.predictor,
+        "candidates": list(route.candidates),
+        "strategy": dict(route.strategy),
+        "constraints": _present(**constraints),
+        "timeouts": dict(vars(route.timeouts)),
+        "retry_attempts": route.retry_attempts,
+    }
+
+
+def _route_from(document: Mapping[str, Any]) -> Route:
+    return Route(
+        id=document["id"],
+        aliases=tuple(document["aliases"]),
+        predictor=document["predictor"],
+        candidates=tuple(document["candidates"]),
+        strategy=dict(document["strategy"]),
+        constraints=Constraints(**document.get("constraints", {})),
+        timeouts=Timeouts(**document.get("timeouts", {})),
+        retry_attempts=document.get("retry_attempts", 2),
+    )
