@@ -29,3 +29,8 @@ pub use self::{
     plan::Plan,
     resume::{Attempt, Step, resume},
 };
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;

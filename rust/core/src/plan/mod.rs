@@ -182,3 +182,6 @@ impl Plan {
         names
     }
 }
+
+#[cfg(test)]
+mod tests;
