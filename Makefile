@@ -1,15 +1,82 @@
-# Everything a newcomer types. `make help` prints the lines below that carry two hashes.
+# Everything one types here. `make help` prints each target with its line.
 SHELL := /bin/bash
-VENV := .venv
+.SHELLFLAGS := -eu -o pipefail -c
 PYTHON ?= python3
+VENV := .venv
 BIN := $(VENV)/bin
+PROFILE ?= release
+# Wheels of onnxruntime from 1.30 on write a telemetry database into the home folder unless told not to before they load.
 export ORT_DISABLE_TELEMETRY := 1
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop
+.PHONY: help setup develop demo test test-rust test-python check fmt lock bench evaluate train clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-develop: ## rebuild the extension after a change in rust/ (no LTO: seconds)
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --uv --profile quick
+# The environment is rebuilt when the lock changes, the extension when a Rust or packaging file does.
+RUST_FILES := $(shell find rust -name '*.rs' -o -name '*.toml' -o -name 'vocab.txt' | sort) Cargo.toml Cargo.lock pyproject.toml
+
+$(VENV)/.installed: requirements/lock.txt requirements/build.txt
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or later, https://rustup.rs" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=…" >&2; exit 1; }
+	@echo "setup: Python packages into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/build.txt
+	@$(BIN)/uv pip install --quiet -r requirements/lock.txt
+	@touch $@
+
+$(VENV)/.extension: $(VENV)/.installed $(RUST_FILES)
+	@echo "setup: Rust extension ($(PROFILE) build; minutes when nothing is cached)"
+	@$(BIN)/maturin develop --uv --profile $(PROFILE)
+	@touch $@
+
+setup: $(VENV)/.extension ## everything into .venv/: packages, the extension, the `tradewind` command
+
+develop: $(VENV)/.installed ## rebuild the extension without LTO, for quick turns
+	@$(BIN)/maturin develop --uv --profile quick
+	@touch $(VENV)/.extension
+
+demo: setup ## watch prompts being routed: simulated models, real decisions
+	@$(BIN)/python -m tradewind.examples.demo
+
+test: setup test-rust test-python ## all fast tests, Rust and Python
+
+test-rust:
+	@cargo test --quiet --locked
+
+test-python: setup
+	@cargo build --quiet --locked -p tradewind-gateway
+	@$(BIN)/python -m pytest -m "not slow"
+
+check: setup ## formatting, lints, types, stub, import contracts
+	@cargo fmt --all --check
+	@cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+	@$(BIN)/ruff format --check python tests bench
+	@$(BIN)/ruff check python tests bench
+	@$(BIN)/mypy
+	@$(BIN)/python -m mypy.stubtest tradewind._core --mypy-config-file pyproject.toml
+	@$(BIN)/lint-imports
+
+fmt: setup ## format everything
+	@cargo fmt --all
+	@$(BIN)/ruff format python tests bench
+	@$(BIN)/ruff check --fix --quiet python tests bench
+
+lock: $(VENV)/.installed ## pin the newest versions that pyproject.toml allows
+	@$(BIN)/uv pip compile --quiet --all-extras --python-version 3.11 --no-header --upgrade pyproject.toml -o requirements/lock.txt
+
+bench: setup ## measure decisions and the gateway; figures for bench/README.md
+	@$(BIN)/python bench/run.py
+
+DATA ?= ../shared/data
+
+train: setup ## train the default predictor from the outcome tables in DATA
+	@$(BIN)/tradewind train --data $(DATA) --out python/tradewind/predictors/default --json
+
+evaluate: setup ## evaluate the default predictor on the outcome tables in DATA, where they lie there
+	@if test -d $(DATA); then $(BIN)/python bench/evaluate.py --data $(DATA); else echo "no outcome tables at $(DATA): nothing to evaluate"; fi
+
+clean: ## remove what was built
+	@rm -rf $(VENV) target dist

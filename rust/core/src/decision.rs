@@ -36,6 +36,8 @@ pub struct Decision {
     pub relaxed: Vec<&'static str>,
     /// Candidates, in the route's order.
     pub candidates: Vec<Candidate>,
+    /// Index of the candidate that always-best would call.
+    pub baseline: usize,
     /// Indexes of the admitted, best first. Never empty.
     pub ranking: Vec<usize>,
     /// Probability with which the strategy puts the first one first.
@@ -101,6 +103,7 @@ impl Decision {
             objective,
             relaxed,
             candidates,
+            baseline: if view.named { 0 } else { view.route.baseline },
             ranking: ranking.order,
             propensity: ranking.propensity,
             timeouts: view.route.timeouts,
@@ -122,13 +125,10 @@ impl Decision {
         self.objective.willingness_to_pay_usd.map(|willingness| utility(willingness, candidate.forecast.quality, candidate.forecast.cost.usd()))
     }
 
-    /// The candidate that always-best would call: the best forecast quality, then the dearest.
+    /// The candidate that always-best would call, whatever the prompt; the named model where one was named.
     #[must_use]
     pub fn baseline(&self) -> &Candidate {
-        self.candidates
-            .iter()
-            .max_by(|a, b| a.forecast.quality.total_cmp(&b.forecast.quality).then(a.forecast.cost.cmp(&b.forecast.cost)))
-            .unwrap_or_else(|| self.chosen())
+        &self.candidates[self.baseline]
     }
 
     /// The decision in the shape of the contract.

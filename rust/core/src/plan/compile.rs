@@ -214,6 +214,7 @@ fn compile_route(source: &RouteSource, path: &str, models: &HashMap<&str, &Arc<M
     Some(Route {
         id: source.id.as_str().into(),
         aliases: source.aliases.clone(),
+        baseline: baseline(&candidates),
         candidates,
         predictor,
         policies: policy::build(&source.constraints),
@@ -222,6 +223,15 @@ fn compile_route(source: &RouteSource, path: &str, models: &HashMap<&str, &Arc<M
         timeouts: source.timeouts,
         retry_attempts: source.retry_attempts,
     })
+}
+
+fn baseline(candidates: &[Arc<Model>]) -> usize {
+    let key = |model: &Model| (model.profile.logit(), model.price.output_nanousd_per_million);
+    let best = |a: &(usize, &Arc<Model>), b: &(usize, &Arc<Model>)| {
+        let ((a_logit, a_price), (b_logit, b_price)) = (key(a.1), key(b.1));
+        a_logit.total_cmp(&b_logit).then(a_price.cmp(&b_price))
+    };
+    candidates.iter().enumerate().max_by(best).map_or(0, |(index, _)| index)
 }
 
 fn check_constraints(constraints: &Constraints, path: &str, problems: &mut Vec<Problem>) {

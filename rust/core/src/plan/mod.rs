@@ -72,6 +72,8 @@ pub struct Route {
     pub aliases: Vec<String>,
     /// Candidates, in the order of the source.
     pub candidates: Vec<Arc<Model>>,
+    /// Index of the candidate that always-best would call: the best quality at difficulty 0, then the dearest.
+    pub baseline: usize,
     /// Forecasts them.
     pub predictor: Arc<Predictor>,
     /// What must hold.

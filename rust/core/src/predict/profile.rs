@@ -68,6 +68,12 @@ impl Default for Length {
 }
 
 impl Profile {
+    /// Logit of the quality at difficulty 0, without any deviation.
+    #[must_use]
+    pub fn logit(&self) -> f32 {
+        self.calibration.slope * self.bias + self.calibration.offset
+    }
+
     /// Each place where the profile does not fit a predictor: (field, what is wrong).
     #[must_use]
     pub fn problems(&self, dimensions: Dimensions) -> Vec<(&'static str, String)> {
