@@ -27,8 +27,10 @@ fn check(change: impl Fn(&mut Value), more: &str, dials: Dials, reading: Reading
     decide(&plan, &call, &Hints {}, &LiveView { models: &models, last_prediction: None }, Now { unix_ns: 1_000, seed: 1 })
 }
 
-/// For each policy: a plan, a call and a reading for which it removes `cheap`.
-fn cases() -> Vec<(&'static str, fn(&mut Value), &'static str, Dials, Reading)> {
+/// A policy's name; then the change of the plan, the fields of the body, the dials and the reading with which it removes `cheap`.
+type Case = (&'static str, fn(&mut Value), &'static str, Dials, Reading);
+
+fn cases() -> Vec<Case> {
     let none = Dials::default();
     let idle = Reading::default();
     vec![
