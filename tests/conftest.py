@@ -1,0 +1,15 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def predictor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny predictor, written once."""
+    import tiny_predictor
+
+    return tiny_predictor.write(tmp_path_factory.mktemp("predictor"))
