@@ -64,7 +64,7 @@ pub fn schema() -> &'static str {
         hash.update(format!("{VERSION}\ncap {CAP}\nvocabulary "));
         hash.update(Sha256::digest(vocabulary::TEXT));
         for row in &SURFACE {
-            hash.update(format!("\nsurface {}", row.name));
+            hash.update(format!("\nsurface {}: {}", row.name, row.about));
         }
         for (cue, phrases) in &cues::TABLE {
             hash.update(format!("\ncue {cue:?} {phrases:?}"));
