@@ -1,0 +1,1 @@
+"""Estimators that `evaluate --fit` knows: one file and one row each."""

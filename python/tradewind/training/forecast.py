@@ -1,0 +1,116 @@
+"""The core's forecast in numpy (rust/core/src/predict/forecast.rs), for choosing settings and for the gates.
+
+A test holds it equal to the core. Decisions that anyone sees come from the core itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tradewind.artifacts.plan import Profile
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How the graph's outputs are read; the artifact's `tradewind.parameters`."""
+
+    inner_radius: float
+    outer_radius: float
+    difficulty_beyond: float
+    deviation_blend: float
+    temperature: float
+    prior_sd: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The graph's outputs for n texts."""
+
+    difficulty: Floats
+    """[n, H]"""
+    latent: Floats
+    """[n, K]"""
+    length: Floats
+    """[n, L]"""
+    similarity: Floats
+    """[n, C]"""
+
+    def __len__(self) -> int:
+        return len(self.difficulty)
+
+    def take(self, rows: npt.NDArray[Any]) -> Prediction:
+        """The same with these rows only."""
+        return Prediction(self.difficulty[rows], self.latent[rows], self.length[rows], self.similarity[rows])
+
+
+def nearness(prediction: Prediction, parameters: Parameters) -> Floats:
+    """g [n]: 1 within the inner radius of the nearest centroid, 0 beyond the outer."""
+    distance = 1 - prediction.similarity.max(axis=1)
+    span = parameters.outer_radius - parameters.inner_radius
+    return np.clip((parameters.outer_radius - distance) / span, 0, 1)
+
+
+def cluster_weights(prediction: Prediction, parameters: Parameters) -> Floats:
+    """π [n, C] = softmax(similarity / temperature)"""
+    scaled = (prediction.similarity - prediction.similarity.max(axis=1, keepdims=True)) / parameters.temperature
+    weight = np.exp(scaled)
+    found: Floats = weight / weight.sum(axis=1, keepdims=True)
+    return found
+
+
+def kept_difficulty(prediction: Prediction, parameters: Parameters) -> Floats:
+    """δ [n, H]: the shared difficulty, shrunk beyond the radius."""
+    near = nearness(prediction, parameters)
+    return (near + (1 - near) * parameters.difficulty_beyond)[:, None] * prediction.difficulty
+
+
+def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> Floats:
+    """[n, M]: what tells the models apart here, in logits."""
+    near = nearness(prediction, parameters)[:, None]
+    blend = parameters.deviation_blend
+    return near * (
+        blend * (prediction.latent @ _columns([p.latent for p in profiles], prediction.latent.shape[1]))
+        + (1 - blend)
+        * (
+            cluster_weights(prediction, parameters)
+            @ _columns([p.clusters for p in profiles], prediction.similarity.shape[1])
+        )
+    )
+
+
+def quality(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> tuple[Floats, Floats]:
+    """Expected quality and its standard deviation, [n, M] each."""
+    kept = kept_difficulty(prediction, parameters)
+    apart = deviation(prediction, parameters, profiles)
+    bias = np.array([p.bias for p in profiles])
+    slope = np.array([p.slope for p in profiles])
+    factor, offset = np.array([(p.calibration.slope, p.calibration.offset) for p in profiles]).T
+    mean, square = np.zeros_like(apart), np.zeros_like(apart)
+    for head in range(kept.shape[1]):
+        found = 1 / (1 + np.exp(-(factor * (bias - slope * kept[:, head, None] + apart) + offset)))
+        mean += found
+        square += found * found
+    mean /= kept.shape[1]
+    spread = np.maximum(square / kept.shape[1] - mean**2, 0)
+    far = (1 - nearness(prediction, parameters)) * parameters.prior_sd
+    return mean, np.sqrt(spread + far[:, None] ** 2)
+
+
+def output_tokens(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> Floats:
+    """Expected answer length in tokens, [n, M]."""
+    near = nearness(prediction, parameters)[:, None]
+    bias = np.array([p.length.bias for p in profiles])
+    weights = _columns([p.length.latent for p in profiles], prediction.length.shape[1])
+    return np.maximum(np.rint(np.exp(bias + near * (prediction.length @ weights))), 1.0)
+
+
+def _columns(vectors: Sequence[tuple[float, ...]], size: int) -> Floats:
+    """[size, M]; an empty vector stands for zeros."""
+    return np.array([vector or (0.0,) * size for vector in vectors], float).reshape(len(vectors), size).T
