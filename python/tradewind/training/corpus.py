@@ -121,6 +121,11 @@ def own_prompts(encoder: Encoder, own: Sequence[Prompt]) -> Own:
     )
 
 
+def embedding(encoder: Encoder, texts: Sequence[str]) -> Singles:
+    """z [n, D] of texts."""
+    return encoder.encode(features.of(texts))[:, : encoder.dimensions]
+
+
 def default_prompts() -> list[Prompt]:
     """The prompts that ship with the package."""
     return prompts.load()

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as parquet
 
+from tradewind.errors import UsageError, unknown
 from tradewind.training import names, stems
 from tradewind.training.prices import Price
 
@@ -103,17 +104,17 @@ def available(data: Path) -> list[str]:
 
 
 def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
-    """Reads one set. Raises `ValueError` where it has no question texts."""
+    """Reads one set. Raises `UsageError` where there is none, or none with question texts."""
     folder = data / name
     if not (folder / "queries.parquet").is_file():
-        raise FileNotFoundError(f"no data set `{name}` in {data}; there are {', '.join(available(data)) or 'none'}")
+        raise UsageError(unknown("data set", name, available(data)), str(data))
     queries = parquet.read_table(folder / "queries.parquet").to_pydict()
     outcomes = parquet.read_table(folder / "outcomes.parquet").to_pydict()
     sent = queries["prompt"]
     texts = [text if text is not None else prompt for text, prompt in zip(queries["query_text"], sent, strict=True)]
     present = [i for i, text in enumerate(texts) if text and text.strip()]
     if not present:
-        raise ValueError(f"data set `{name}` has no question texts")
+        raise UsageError(f"data set `{name}` has no question texts", str(folder))
     ids = [queries["query_id"][i] for i in present]
     row_of = {query_id: row for row, query_id in enumerate(ids)}
     models = sorted({names.canonical(model) for model in outcomes["model"]})

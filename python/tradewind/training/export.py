@@ -26,6 +26,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tradewind import core
+from tradewind.errors import InvalidPredictor, unknown
 from tradewind.training.corpus import Encoder
 from tradewind.training.deviations import Latents
 from tradewind.training.features import SurfaceScale
@@ -170,16 +171,17 @@ def dimensions(fitted: Tier1) -> dict[str, int]:
 class Artifact:
     """A predictor file, read back: enough of it to fit new models' profiles with its heads frozen."""
 
-    def __init__(self, path: Path) -> None:
-        loaded = onnx.load_model(str(path))
+    def __init__(self, graph: bytes) -> None:
+        loaded = onnx.load_model_from_string(graph)
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in loaded.graph.initializer}
         properties = {entry.key: entry.value for entry in loaded.metadata_props}
         kind = properties.get("tradewind.graph")
         if kind != "tier1/1":
-            raise ValueError(f"{path}: unknown graph `{kind}`; expected `tier1/1`")
+            raise InvalidPredictor("invalid_predictor", unknown("graph", str(kind), ["tier1/1"]))
         schema = properties.get("tradewind.feature_schema")
         if schema != core.feature_schema():
-            raise ValueError(f"{path}: trained on feature schema {schema}; this build computes {core.feature_schema()}")
+            message = f"it was trained on feature schema {schema}; this build computes {core.feature_schema()}"
+            raise InvalidPredictor("invalid_predictor", message)
         self.parameters = Parameters(**json.loads(properties["tradewind.parameters"]))
         self.encoder = Encoder(
             weights["table"],

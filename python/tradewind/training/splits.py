@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tradewind.errors import UsageError, unknown
 from tradewind.training import stems
 from tradewind.training.datasets import DataSet
 
@@ -44,9 +45,9 @@ def parse(text: str, sets: Iterable[DataSet]) -> Split:
         found = {stem for data in tables for stem in data.stems[data.tasks == argument]}
         if not found:
             known = sorted({str(task) for data in tables for task in data.tasks})
-            raise ValueError(f"unknown task `{argument}`; expected one of {', '.join(f'`{task}`' for task in known)}")
+            raise UsageError(unknown("task", argument, known))
         return Split(text, frozenset(found))
-    raise ValueError(f"unknown split `{text}`; expected `none`, `question:<seed>` or `task:<name>`")
+    raise UsageError(unknown("split", text, ["none", "question:<seed>", "task:<name>"]))
 
 
 def held_out(sets: Iterable[DataSet], seed: int, share: float, offset: float = 0.0) -> frozenset[str]:

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from tradewind.errors import UsageError
+
 # An option marker opens a line after the first: `A. `, `B) `, `(c) `.
 OPTION_MARKER = re.compile(r"\n\s*\(?[A-Ja-j][.)]\s")
 # Latin letters, digits, and the CJK blocks (kana, unified ideographs with extension A, hangul).
@@ -39,7 +41,7 @@ def read(path: Path) -> frozenset[str]:
     digests = frozenset(line.lower() for line in lines if line and not line.startswith("#"))
     for line in digests:
         if not re.fullmatch(r"[0-9a-f]{64}", line):
-            raise ValueError(f"{path}: `{line[:80]}` is not a SHA-256 in hex")
+            raise UsageError(f"`{line[:80]}` is not a SHA-256 in hex", str(path))
     return digests
 
 

@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
+DIMENSIONS = 128
+"""D of the static table"""
 AGREEMENT = 0.3
 """Correlation of models' answers to a question: k answers count as k/(1 + (k − 1)·AGREEMENT)."""
 

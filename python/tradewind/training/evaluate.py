@@ -1,0 +1,339 @@
+"""Replays the production `decide` on outcome tables and scores it: what a router would have earned on real questions.
+
+Operating points (levels of willingness to pay) are chosen on rows outside the evaluated split and scored inside it;
+so are the Zero router's mixing of single models, the best single model, and which of a pair is the strong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tradewind.artifacts import predictor
+from tradewind.errors import UsageError
+from tradewind.training import datasets, estimation, manifest, metrics, prices, production, prompts, report, splits
+from tradewind.training.datasets import DataSet
+from tradewind.training.estimators import task_mean
+from tradewind.training.fitting import Given, Routers
+from tradewind.training.metrics import Interval
+from tradewind.training.routing import WILLINGNESS, ProductionRouter, Routed, Router
+from tradewind.training.splits import Split
+
+Floats = npt.NDArray[np.float64]
+
+UTILITY_AT = (0.0001, 0.001, 0.01, 0.1)
+"""USD per request at which the mean utility is reported."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `evaluate` is told."""
+
+    data: Path
+    sets: tuple[str, ...] = ()
+    """empty: every set with question texts"""
+    predictor: Path | None = None
+    """folder or file; with neither this nor `fit`, the shipped one"""
+    fit: str | None = None
+    """a row of the estimator table"""
+    split: str = "none"
+    plans_out: Path | None = None
+    decisions_out: Path | None = None
+    report: Path | None = None
+    seed: int = 0
+    """of the bootstrap and of fitting"""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Operating points of a router, chosen on training rows, scored on test rows: [V] each, by rising training cost."""
+
+    cost_usd: Floats
+    quality: Floats
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One set's figures. A metric that the set does not allow is None."""
+
+    n: int
+    models: tuple[str, ...]
+    values: dict[str, Interval | None]
+    frontier: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """As `evaluate --json` writes it."""
+        return {
+            "n": self.n,
+            "models": list(self.models),
+            **{name: asdict(value) if value else None for name, value in self.values.items()},
+            "frontier": self.frontier,
+            **self.facts,
+        }
+
+
+def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Everything that the command does; gives its JSON document."""
+    tables = _load(options)
+    split = splits.parse(options.split, tables)
+    if options.decisions_out is not None:
+        options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
+        options.decisions_out.write_bytes(b"")
+    routers, trained_on, what = _routers(options, split, tables, say)
+    found = {}
+    for data in tables:
+        pool = datasets.pool(data)
+        tested, trained = split.tested(pool), split.trained(pool)
+        if not tested.any():
+            continue
+        say(f"{data.name}: {int(tested.sum())} questions, {len(pool.models)} models")
+        learned = pool.take(trained)
+        if trained.any():
+            router: Router = routers(learned)
+        else:
+            router = _known_only(options, pool, split)
+            learned = pool
+        _publish_plan(options, pool.name, router)
+        scores = score(pool.take(tested), learned, router, options)
+        seen = np.isin([stem[: manifest.STEM_DIGITS] for stem in pool.stems[tested]], sorted(trained_on))
+        found[data.name] = Scores(
+            scores.n,
+            scores.models,
+            scores.values,
+            scores.frontier,
+            {"share_of_questions_trained_on": round(float(seen.mean()), 4), "licence": data.licence},
+        )
+    if not found:
+        raise UsageError(f"split `{options.split}` leaves no question to evaluate in {', '.join(d.name for d in tables)}")
+    document = {
+        "router": what,
+        "split": options.split,
+        "operating_points_chosen_on": "the evaluated rows themselves" if split.held_out is None else "rows outside the split",
+        "willingness_to_pay_usd": list(WILLINGNESS),
+        "sets": {name: scores.document() for name, scores in found.items()},
+    }
+    if options.report is not None:
+        report.write(options.report, document)
+    return document
+
+
+def _load(options: Options) -> list[DataSet]:
+    listed = prices.load(options.data)
+    if options.sets:
+        return [datasets.load(options.data, name, listed) for name in options.sets]
+    tables = []
+    for name in datasets.available(options.data):
+        try:
+            tables.append(datasets.load(options.data, name, listed))
+        except UsageError:
+            continue
+    if not tables:
+        raise UsageError("no data set with question texts", str(options.data))
+    return tables
+
+
+def _routers(
+    options: Options, split: Split, tables: Sequence[DataSet], say: Callable[[str], None]
+) -> tuple[Routers, frozenset[str], str]:
+    """(router by pool, first digits of the stems it was trained on, what it is)"""
+    if options.fit is None:
+        artifact = predictor.read(options.predictor)
+
+        def shipped(learned: DataSet) -> Router:
+            return production.router(artifact.graph, artifact.profiles, learned)
+
+        return shipped, manifest.training_stems(artifact.folder), artifact.digest
+    if options.predictor is not None:
+        raise UsageError("`--fit` and `--predictor` exclude each other")
+    entry = estimation.named(options.fit)
+    if split.held_out is None:
+        raise UsageError(f"`--fit {entry.name}` needs a split: without one it would learn what it is tested on")
+    say(f"fitting {entry.name}")
+    given = _given(options, split, tables)
+    stems = {str(stem)[: manifest.STEM_DIGITS] for data in given.sets for stem in data.stems}
+    return entry.prepare(given), frozenset(stems), f"fitted: {entry.name}"
+
+
+def _given(options: Options, split: Split, tables: Sequence[DataSet]) -> Given:
+    """The training sets without the evaluated questions. A set of the data folder that is not one of them is not
+    learned from, except for profiles of its own models."""
+    listed = prices.load(options.data)
+    loaded = {data.name: data for data in tables}
+    present = set(datasets.available(options.data))
+    sets = []
+    for name in datasets.TRAINING:
+        if name not in present:
+            continue
+        data = loaded[name] if name in loaded else datasets.load(options.data, name, listed)
+        sets.append(datasets.for_training(data.take(split.trained(data)), ()))
+    if not any(len(data) for data in sets):
+        # A folder of a user's own sets: these are then what there is to learn from.
+        sets = [datasets.for_training(data.take(split.trained(data)), ()) for data in tables]
+    return Given([data for data in sets if len(data)], prompts.halves(prompts.load())[0], options.seed)
+
+
+def _known_only(options: Options, pool: DataSet, split: Split) -> Router:
+    if options.fit is not None:
+        raise UsageError(f"split `{split.name}` holds out every question of `{pool.name}`: nothing to fit on")
+    artifact = predictor.read(options.predictor)
+    return production.router(artifact.graph, artifact.profiles, None, pool)
+
+
+def _publish_plan(options: Options, name: str, router: Router) -> None:
+    if options.plans_out is not None and isinstance(router, ProductionRouter):
+        options.plans_out.mkdir(parents=True, exist_ok=True)
+        (options.plans_out / f"{name}.json").write_bytes(router.source.to_json())
+
+
+def score(tested: DataSet, learned: DataSet, router: Router, options: Options) -> Scores:
+    """Scores a router on one pool."""
+    record = options.decisions_out if isinstance(router, ProductionRouter) else None
+    if isinstance(router, ProductionRouter) and record is not None:
+        here = router.route_and_record(tested, record)
+    else:
+        here = router.route(tested)
+    there = here if learned is tested or _same(learned, tested) else router.route(learned)
+    weights = metrics.draws(len(tested), options.seed)
+    told = task_mean.TaskMean(learned)
+    return measure(tested, learned, here, there, told.route(tested), told.route(learned), weights)
+
+
+def _same(a: DataSet, b: DataSet) -> bool:
+    return a.name == b.name and a.ids == b.ids
+
+
+def measure(
+    tested: DataSet, learned: DataSet, here: Routed, there: Routed, told_here: Routed, told_there: Routed, weights: Floats
+) -> Scores:
+    """All metrics of one pool from the choices on test rows (`here`) and on training rows (`there`)."""
+    best = int(np.lexsort((np.nan_to_num(learned.cost_usd).mean(axis=0), -learned.score.mean(axis=0)))[0])
+    final_choice = here.choice[:, -1]
+    rows = np.arange(len(tested))
+    routed_score = tested.score[rows, final_choice]
+    oracle_score, oracle_cost = metrics.oracle(tested.score, tested.cost_usd)
+    single = metrics.mean(weights, tested.score[:, best])
+    values: dict[str, Interval | None] = dict.fromkeys(
+        ("aiq", "zero", "aiq_minus_zero", "task_mean", "saved_at_best_single", "apgr", "cpt50", "cpt80")
+    )
+    values |= {
+        "score": metrics.interval(metrics.mean(weights, routed_score)),
+        "oracle": metrics.interval(metrics.mean(weights, oracle_score)),
+        "best_single": metrics.interval(single),
+        "random": metrics.interval(metrics.mean(weights, tested.score.mean(axis=1))),
+    }
+    frontier: dict[str, Any] = {"best_single_model": tested.models[best]}
+    if datasets.is_priced(tested) and datasets.is_priced(learned):
+        values |= _priced(tested, learned, here, there, told_here, told_there, weights, best)
+        frontier |= _frontier(tested, learned, here, there)
+        frontier["oracle_cost_usd"] = float(oracle_cost.mean())
+    if len(tested.models) == 2:
+        values |= _pair(tested, learned, here, told_here, weights)
+    return Scores(len(tested), tested.models, values, frontier)
+
+
+def _priced(
+    tested: DataSet,
+    learned: DataSet,
+    here: Routed,
+    there: Routed,
+    told_here: Routed,
+    told_there: Routed,
+    weights: Floats,
+    best: int,
+) -> dict[str, Interval | None]:
+    singles = metrics.mean(weights, tested.cost_usd)
+    low, high = singles.min(axis=1), singles.max(axis=1)
+    zero = _area(zero_points(tested, learned, weights), low, high)
+    routed = points(tested, learned, here, there, weights)
+    aiq = _area(routed, low, high)
+    told = _area(points(tested, learned, told_here, told_there, weights), low, high)
+    best_cost, best_score = singles[:, best], metrics.mean(weights, tested.score[:, best])
+    values: dict[str, Interval | None] = {
+        "aiq": metrics.interval(aiq),
+        "zero": metrics.interval(zero),
+        "aiq_minus_zero": metrics.interval(aiq - zero),
+        "task_mean": metrics.interval(told),
+        "saved_at_best_single": metrics.interval(metrics.saved(*routed, best_cost, best_score)),
+    }
+    rows = np.arange(len(tested))
+    for at in UTILITY_AT:
+        column = int(np.argmin(np.abs(np.log(np.array(WILLINGNESS)) - np.log(at))))
+        picked = here.choice[:, column]
+        utility = metrics.wtp_utility(
+            weights, WILLINGNESS[column], tested.score[rows, picked], tested.cost_usd[rows, picked]
+        )
+        values[f"utility_at_{at:g}"] = metrics.interval(utility)
+    return values
+
+
+def _area(operating: tuple[Floats, Floats], low: Floats, high: Floats) -> Floats:
+    return metrics.aiq(*operating, low, high)
+
+
+def zero_points(tested: DataSet, learned: DataSet, weights: Floats) -> tuple[Floats, Floats]:
+    """The Zero router: the hull of single models, chosen on training rows; (cost, quality) [B, V] on test rows."""
+    vertices = metrics.hull(learned.cost_usd.mean(axis=0), learned.score.mean(axis=0))
+    return metrics.mean(weights, tested.cost_usd[:, vertices]), metrics.mean(weights, tested.score[:, vertices])
+
+
+def points(
+    tested: DataSet, learned: DataSet, here: Routed, there: Routed, weights: Floats
+) -> tuple[Floats, Floats]:
+    """A router's hull over levels of willingness, chosen on training rows; (cost, quality) [B, V] on test rows."""
+    cost, quality = (_picked(table, there.choice).mean(axis=0) for table in (learned.cost_usd, learned.score))
+    vertices = metrics.hull(cost, quality)
+    chosen = here.choice[:, vertices]
+    return (
+        metrics.mean(weights, _picked(tested.cost_usd, chosen)),
+        metrics.mean(weights, _picked(tested.score, chosen)),
+    )
+
+
+def _picked(table: Floats, choice: npt.NDArray[np.int16]) -> Floats:
+    found: Floats = np.take_along_axis(table, choice.astype(np.int64), axis=1)
+    return found
+
+
+def _frontier(tested: DataSet, learned: DataSet, here: Routed, there: Routed) -> dict[str, Any]:
+    once = np.ones((1, len(tested)))
+
+    def listed(operating: tuple[Floats, Floats]) -> list[list[float]]:
+        return [
+            [float(f"{cost:.6g}"), round(float(quality), 5)]
+            for cost, quality in zip(operating[0][0], operating[1][0], strict=True)
+        ]
+
+    return {
+        "router": listed(points(tested, learned, here, there, once)),
+        "zero": listed(zero_points(tested, learned, once)),
+        "singles": {
+            model: [float(f"{cost:.6g}"), round(float(quality), 5)]
+            for model, cost, quality in zip(
+                tested.models, tested.cost_usd.mean(axis=0), tested.score.mean(axis=0), strict=True
+            )
+        },
+    }
+
+
+def _pair(
+    tested: DataSet, learned: DataSet, here: Routed, told_here: Routed, weights: Floats
+) -> dict[str, Interval | None]:
+    weak, strong = np.argsort(learned.score.mean(axis=0), kind="stable").tolist()
+
+    def curve(routed: Routed) -> metrics.CallCurve:
+        gain = routed.quality[:, strong] - routed.quality[:, weak]
+        return metrics.call_curve(weights, gain, tested.score[:, weak], tested.score[:, strong])
+
+    found = curve(here)
+    return {
+        "apgr": metrics.interval(metrics.apgr(found)),
+        "cpt50": metrics.interval(metrics.cpt(found, 0.5)),
+        "cpt80": metrics.interval(metrics.cpt(found, 0.8)),
+        "task_mean_apgr": metrics.interval(metrics.apgr(curve(told_here))),
+    }

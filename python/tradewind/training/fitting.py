@@ -1,0 +1,38 @@
+"""What an estimator is given, and what its row says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tradewind.training.datasets import DataSet
+from tradewind.training.prompts import Prompt
+from tradewind.training.routing import Router
+
+Progress = Callable[[str, int, int], None]
+"""(what is done, done, of how many)"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Everything that may be learned from; evaluated questions are nowhere in it."""
+
+    sets: Sequence[DataSet]
+    """the training sets, without the evaluated split"""
+    own: Sequence[Prompt]
+    """the training half of our own prompts"""
+    seed: int
+    progress: Progress | None = None
+
+
+Routers = Callable[[DataSet], Router]
+"""From a pool's rows outside the evaluated split to its router."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: `prepare` does once what all sets share."""
+
+    name: str
+    about: str
+    prepare: Callable[[Given], Routers]
