@@ -1,0 +1,60 @@
+"""All commands in one application, and how it ends."""
+
+from __future__ import annotations
+
+import typer
+
+from tradewind.cli import output
+from tradewind.errors import ConfigurationError, TradewindError, UsageError
+
+DONE, FOUND, USAGE, FAILED = 0, 1, 2, 3
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command; gives its exit status."""
+    try:
+        application()(arguments, prog_name="tradewind")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else FAILED
+    except UsageError as error:
+        output.complain(error.message)
+        return USAGE
+    except ConfigurationError as error:
+        for problem in error.problems:
+            output.show_problem(problem)
+        return FOUND
+    except TradewindError as error:
+        output.complain(f"{error.path}: {error.message}" if error.path else error.message, error.code)
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        output.trace()
+        return FAILED
+    return DONE
+
+
+def application() -> typer.Typer:
+    """Every command, in the order of a first day with Tradewind."""
+    from tradewind.cli import bench, decide, evaluate, features, ledger, plan, replay, route, serve, simulate, train
+
+    app = typer.Typer(
+        name="tradewind",
+        help="Routes calls to the language model that is worth its price.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.command()(route.route)
+    app.command()(decide.decide)
+    app.command()(serve.serve)
+    app.command()(simulate.simulate)
+    app.command()(ledger.ledger)
+    app.command()(replay.replay)
+    app.command()(train.train)
+    app.command()(evaluate.evaluate)
+    app.command()(features.features)
+    app.add_typer(plan.app(), name="plan")
+    app.add_typer(bench.app(), name="bench")
+    return app

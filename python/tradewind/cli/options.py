@@ -1,0 +1,25 @@
+"""Options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Executor(StrEnum):
+    """What runs the predictor."""
+
+    native = "native"
+    onnxruntime = "onnxruntime"
+
+
+Config = Annotated[
+    Path | None, typer.Option(help="Folder or file of resources, or a plan source (.json). The shipped example where absent.")
+]
+Predictor = Annotated[Path | None, typer.Option(help="Folder of a predictor artifact. The shipped one where absent.")]
+ExecutorOption = Annotated[Executor, typer.Option("--executor", help="What runs the predictor.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Seed = Annotated[int, typer.Option(min=0, help="Draw of strategies that randomise.")]

@@ -1,0 +1,189 @@
+"""The router as a library: decides in process, without any gateway.
+
+    engine = Engine.from_config("config/")
+    decision = engine.decide({"model": "auto", "messages": [{"role": "user", "content": "Hello"}]})
+    print(decision.chosen.model, decision.chosen.cost_usd)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from tradewind import core
+from tradewind.artifacts import decision, predictor
+from tradewind.artifacts.decision import Candidate, Decision
+from tradewind.artifacts.predictor import Artifact
+from tradewind.core import Prediction
+from tradewind.errors import ConfigurationError, UsageError
+from tradewind.resources import folder
+from tradewind.resources.assemble import Assembled, assemble
+
+Body = bytes | Mapping[str, Any]
+
+
+def default_config() -> Path:
+    """The configuration that ships in the wheel."""
+    return Path(__file__).parent / "examples" / "default"
+
+
+def from_files(place: Path | None, artifact: Artifact) -> Assembled:
+    """Reads and assembles a file or folder of resources; `None` is the shipped one."""
+    return assemble(folder.read(place or default_config()), artifact)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Where the choice changes as quality becomes worth more or less."""
+
+    willingness_to_pay_usd: float
+    """USD per request for quality from 0 to 1."""
+    model: str
+    """What is chosen beyond it."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A decision with what a person asks of it next."""
+
+    decision: Decision
+    runner_up: Candidate | None
+    above: Flip | None
+    """The nearest flip if quality becomes worth more; none if nothing better is admitted, or nothing is traded."""
+    below: Flip | None
+    """The nearest flip if it becomes worth less."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        chosen, second = self.decision.chosen, self.runner_up
+        return {
+            "decision": dict(self.decision.document),
+            "chosen": {"model": chosen.model, "utility": chosen.utility},
+            "runner_up": {"model": second.model, "utility": second.utility} if second else None,
+            "flips": {
+                "above": vars(self.above) if self.above else None,
+                "below": vars(self.below) if self.below else None,
+            },
+        }
+
+
+class Engine:
+    """A compiled plan with its predictor. Immutable; may be shared between threads, which it does not hold up."""
+
+    def __init__(self, plan: bytes, artifact: Artifact, executor: str = "native") -> None:
+        self.predictor = artifact
+        self._planner = core.Planner(plan, [artifact.graph], executor)
+
+    @classmethod
+    def from_config(
+        cls, place: Path | str | None = None, *, predictor_at: Path | str | None = None, executor: str = "native"
+    ) -> Self:
+        """From a folder or file of resources, or from a plan source (`.json`); `None` is the shipped configuration.
+
+        Raises `ConfigurationError` with all problems, `UsageError` where nothing can be read.
+        """
+        where = Path(place) if place is not None else default_config()
+        artifact = predictor.read(Path(predictor_at) if predictor_at is not None else None)
+        if where.suffix == ".json":
+            return cls(read_plan(where), artifact, executor)
+        assembled = from_files(where, artifact)
+        if assembled.refused:
+            raise ConfigurationError(assembled.problems)
+        return cls(assembled.plan.to_json(), artifact, executor)
+
+    @property
+    def plan_id(self) -> str:
+        """`sha256:` of the plan source."""
+        return self._planner.id
+
+    def decide(
+        self,
+        body: Body,
+        *,
+        tenant: str = "default",
+        willingness_to_pay_usd: float | None = None,
+        max_cost_usd: float | None = None,
+        at_ns: int = 0,
+        seed: int = 0,
+        id: str = "",
+    ) -> Decision:
+        """Decides on an OpenAI chat completions body. Raises `ClientError` and its kin, with the field's path."""
+        return decision.from_json(
+            self._planner.decide(
+                _bytes(body),
+                tenant=tenant,
+                willingness_to_pay_usd=willingness_to_pay_usd,
+                max_cost_usd=max_cost_usd,
+                at_ns=at_ns,
+                seed=seed,
+                id=id,
+            )
+        )
+
+    def decide_lines(self, lines: bytes, *, tenant: str = "default", at_ns: int = 0, seed: int = 0) -> bytes:
+        """Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?}`; a decision or an error a line."""
+        return self._planner.decide_lines(lines, tenant=tenant, at_ns=at_ns, seed=seed)
+
+    def explain(
+        self, body: Body, *, tenant: str = "default", willingness_to_pay_usd: float | None = None, at_ns: int = 0, seed: int = 0
+    ) -> Explanation:
+        """Decides, and says what would have changed the choice."""
+        made = self.decide(body, tenant=tenant, willingness_to_pay_usd=willingness_to_pay_usd, at_ns=at_ns, seed=seed)
+        above, below = flips(made)
+        return Explanation(made, made.ranking[1] if len(made.ranking) > 1 else None, above, below)
+
+    def tokenize(self, text: str) -> list[int]:
+        """WordPiece ids that the predictor sees."""
+        return core.tokenize(text)
+
+    def classify(self, text: str) -> Prediction:
+        """What the predictor says of a text, before any model is looked at."""
+        return self._planner.classify(text)
+
+    def cost(self, model: str, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
+        """Nano-dollars of an answer at a model's prices."""
+        return self._planner.cost(model, input_tokens, output_tokens, cached_tokens)
+
+
+def flips(made: Decision) -> tuple[Flip | None, Flip | None]:
+    """The nearest willingness to pay above and below which another admitted candidate has the larger utility.
+
+    Utilities are lines over the willingness to pay; the chosen one is the highest here, so each other line crosses it once.
+    """
+    first = made.chosen
+    # Without trade there is no dial; under a relaxed limit the smallest violation comes before any utility.
+    if made.objective.willingness_to_pay_usd is None or made.objective.relaxed:
+        return None, None
+    better = [other for other in made.ranking if other.quality > first.quality]
+    worse = [other for other in made.ranking if other.quality < first.quality and other.cost_nanousd < first.cost_nanousd]
+    above = min((Flip(_crossing(first, other), other.model) for other in better), key=_place, default=None)
+    below = max((Flip(_crossing(first, other), other.model) for other in worse), key=_place, default=None)
+    return above, below
+
+
+def read_plan(file: Path) -> bytes:
+    """The bytes of a plan source."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", str(file)) from None
+
+
+def text_body(text: str, model: str = "auto") -> bytes:
+    """The body of a chat call with one user message."""
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}, ensure_ascii=False).encode()
+
+
+def _bytes(body: Body) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+
+
+def _crossing(first: Candidate, other: Candidate) -> float:
+    return (first.cost_usd - other.cost_usd) / (first.quality - other.quality)
+
+
+def _place(flip: Flip) -> float:
+    return flip.willingness_to_pay_usd

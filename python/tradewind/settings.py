@@ -1,0 +1,111 @@
+"""Settings: facts of one process, read once from flags and `TRADEWIND_*` variables, then frozen. Routing is not among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from tradewind.errors import UsageError, unknown
+
+Door = Literal["native", "asgi", "both"]
+Executor = Literal["native", "onnxruntime"]
+Capture = Literal["none", "features", "text"]
+LogLevel = Literal["error", "warning", "info", "debug"]
+
+PREFIX = "TRADEWIND_"
+
+
+def _setting(default: Any, about: str) -> Any:
+    return field(default=default, metadata={"about": about})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One field a setting: unit, default, reason. A flag wins over its variable, `TRADEWIND_` and the name in capitals.
+
+    What the gateway reads has the name and default that it has there (`gateway/src/settings.rs`).
+    """
+
+    config: Path | None = _setting(None, "File or folder of resources; the shipped example where absent.")
+    predictor: Path | None = _setting(None, "Folder of the predictor artifact; the shipped one where absent.")
+    keys: Path | None = _setting(None, "File of caller keys (hashes). Without it only loopback is served.")
+    secrets_dir: Path | None = _setting(None, "Folder of upstream credentials: `secret/key` below it.")
+    ledger_dir: Path | None = _setting(None, "Folder of the outcome log. Without it outcomes are counted and not kept.")
+    door: Door = _setting("both", "Which listeners start: the native one is fast, the ASGI one can be mounted.")
+    host: str = _setting("127.0.0.1", "Address of both doors. Loopback, for nothing else is safe without keys.")
+    port: int = _setting(4000, "TCP port of the native door; 0 takes a free one.")
+    asgi_port: int = _setting(4001, "TCP port of the ASGI door; 0 takes a free one.")
+    log_level: LogLevel = _setting("info", "Least level that is logged, to stderr.")
+    executor: Executor = _setting("native", "What runs the predictor; both agree to 1e-4, the native one is faster.")
+    workers: int = _setting(0, "Threads of the native door, each with its own connections; 0 is one a core.")
+    capture: Capture = _setting("features", "What an outcome keeps of a call: `text` stores prompts, so it is no default.")
+    drain_s: int = _setting(30, "Seconds that calls in flight have after SIGTERM: what Kubernetes grants.")
+    max_body_bytes: int = _setting(10 << 20, "Bytes of a request body: longer than any context window.")
+    max_header_bytes: int = _setting(64 << 10, "Bytes of a request head.")
+    max_connections: int = _setting(16_384, "Client connections at once; more wait to be accepted.")
+    max_calls_in_flight: int = _setting(4_096, "Calls at once; more are answered 429 instead of waiting.")
+    header_read_timeout_ms: int = _setting(30_000, "Milliseconds for a request head; also for an idle connection.")
+    body_read_timeout_ms: int = _setting(30_000, "Milliseconds for a request body.")
+    connect_timeout_ms: int = _setting(2_000, "Milliseconds for an upstream to accept a connection, TLS included.")
+    max_idle_connections: int = _setting(256, "Idle connections kept per upstream and worker.")
+    idle_connection_ms: int = _setting(60_000, "Milliseconds after which an idle upstream connection is not used again.")
+    max_answer_bytes: int = _setting(32 << 20, "Bytes of a unary answer of an upstream.")
+    rest_ms: int = _setting(1_000, "Milliseconds that a model rests after its first failure; doubles with each.")
+    max_rest_ms: int = _setting(30_000, "Longest rest in milliseconds, also of what an upstream asks for.")
+    max_sessions: int = _setting(100_000, "Sessions remembered at once (`x-tradewind-session`).")
+    session_ttl_s: int = _setting(3_600, "Seconds after which an unused session is forgotten.")
+    ledger_rotate_bytes: int = _setting(64 << 20, "Bytes after which the outcome log goes on in another file.")
+
+    def gateway(self) -> dict[str, Any]:
+        """What the gateway reads, as JSON has it; the rest is Python's."""
+        document = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in _OURS}
+        if self.workers == 0:
+            del document["workers"]
+        if self.ledger_dir is not None:
+            document["ledger_dir"] = str(self.ledger_dir)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return {"listen": f"{host}:{self.port}", **document}
+
+
+# Keys, credentials and plans are given to the gateway as they change, not as settings.
+_OURS = {"config", "predictor", "keys", "secrets_dir", "door", "host", "port", "asgi_port", "log_level"}
+
+
+def from_environment(environment: Mapping[str, str], **flags: Any) -> Settings:
+    """Settings from the variables of a process and the flags that were given (`None` was not).
+
+    An unknown `TRADEWIND_` variable is an error: a misspelt one would silently do nothing.
+    """
+    names = [entry.name for entry in fields(Settings)]
+    known = {PREFIX + name.upper(): name for name in names}
+    given: dict[str, Any] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX):
+            continue
+        if variable not in known:
+            raise UsageError(unknown("environment variable", variable, sorted(known)), variable)
+        given[known[variable]] = _parse(known[variable], text, variable)
+    given |= {name: _checked(name, value, name) for name, value in flags.items() if value is not None}
+    return Settings(**given)
+
+
+def _parse(name: str, text: str, where: str) -> Any:
+    kind = get_type_hints(Settings)[name]
+    if kind in (int, float):
+        try:
+            return _checked(name, kind(text), where)
+        except ValueError:
+            what = "an integer" if kind is int else "a number"
+            raise UsageError(f"{where} is `{text}`; expected {what}", where) from None
+    return _checked(name, Path(text) if Path in get_args(kind) else text, where)
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    accepted = get_args(get_type_hints(Settings)[name])
+    if isinstance(value, str) and accepted and value not in accepted:
+        raise UsageError(unknown(name, value, [str(choice) for choice in accepted]), where)
+    if isinstance(value, int | float) and value < 0:
+        raise UsageError(f"{where} is {value}; expected 0 or more", where)
+    return value
