@@ -4,6 +4,7 @@ Bytes in, bytes out: bodies and documents cross as JSON, so nothing is converted
 the GIL. Errors are `CoreError(code, message, path)`, which `tradewind.core` turns into the typed ones of `tradewind.errors`.
 """
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import final
 
@@ -80,3 +81,128 @@ class Planner:
 
     def cost(self, model: str, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
         """Nano-dollars of an answer at a model's prices; `model` is an id or its last part."""
+
+@final
+class Gateway:
+    """An engine with threads of its own, which the native listener and the ASGI app share. Thread-safe."""
+
+    def __new__(cls, settings: bytes, predictors: list[bytes]) -> Gateway:
+        """`settings` as JSON, each with a default; starts threads and serves nothing yet."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest request body, in bytes."""
+
+    @property
+    def body_read_timeout_s(self) -> float:
+        """Seconds in which a request body must be complete."""
+
+    def listen(self, address: str | None = None) -> str:
+        """Starts the native listener; gives its address."""
+
+    def swap(self, plan: bytes, predictors: list[bytes]) -> str:
+        """Takes a plan source; gives the plan status as JSON. A bad one raises and the old one stays."""
+
+    def refuse(self, problems: bytes) -> None:
+        """Remembers problems (JSON list) of an edit that never became a plan source."""
+
+    def set_keys(self, keys: bytes | None) -> None:
+        """Takes callers' keys as JSON."""
+
+    def set_credentials(self, credentials: dict[str, str]) -> None:
+        """Takes upstream credentials by name."""
+
+    def plan_status(self) -> str:
+        """The plan status as JSON."""
+
+    def drain(self, seconds: float | None = None) -> bool:
+        """Waits for calls in flight and closes the listener; gives whether they all ended in time."""
+
+    def call(
+        self,
+        mailbox: Mailbox,
+        id: int,
+        method: str,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+        peer: str | None,
+    ) -> Call:
+        """Hands the engine a whole request; does not block. `target` is path and query as they came, percent-encoded."""
+
+    def fail(self, mailbox: Mailbox, id: int, code: str, path: str, message: str) -> Call:
+        """Answers with an error, for what happens before there is a whole request."""
+
+@final
+class Mailbox:
+    """Where calls say that they have news: one for each event loop.
+
+    Rust threads never run Python: they add an id to a list and, if it was empty, make a file descriptor readable.
+    """
+
+    def __new__(cls) -> Mailbox: ...
+    def fileno(self) -> int:
+        """Readable while `ready` has something; for `loop.add_reader`."""
+
+    def ready(self) -> list[int]:
+        """Ids of calls with news since the last time; an id may stand there for news that was taken already."""
+
+@final
+class Call:
+    """A request in the engine. Dropping or cancelling it breaks off the upstream call."""
+
+    def take(self) -> tuple[int | None, list[tuple[bytes, bytes]] | None, bytes, bool] | None:
+        """News: status and headers (once, at the start), the body bytes since the last time, whether more will come.
+
+        `None` if there is no news yet. While more than 256 KiB wait to be taken, nothing more is read from the upstream.
+        Raises `ConnectionAbortedError` where the answer broke off so that the client must see it.
+        """
+
+    def cancel(self) -> None:
+        """The client left."""
+
+@final
+class Simulator:
+    """An OpenAI-compatible upstream on a thread of its own."""
+
+    def __new__(
+        cls,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        models: str | None = None,
+        first_token_ms: int = 0,
+        token_rate: float = 0.0,
+        fail: list[str] = ...,
+        seed: int = 0,
+        answers: str | Path | None = None,
+        log: str | Path | None = None,
+        api_key: str | None = None,
+    ) -> Simulator:
+        """Binds and serves. The arguments are the flags of `tradewind simulate`."""
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`."""
+
+    def totals(self) -> str:
+        """What it served, as JSON."""
+
+    def stop(self) -> str:
+        """Lets answers in flight end for two seconds, then stops; gives the totals as JSON."""
+
+def run_simulator(
+    on_ready: Callable[[str], None],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    models: str | None = None,
+    first_token_ms: int = 0,
+    token_rate: float = 0.0,
+    fail: list[str] = ...,
+    seed: int = 0,
+    answers: str | Path | None = None,
+    log: str | Path | None = None,
+    api_key: str | None = None,
+) -> str:
+    """Runs a simulator on this thread until SIGINT or SIGTERM; gives the totals as JSON."""

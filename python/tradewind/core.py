@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, Self, TypedDict, cast
 
 from tradewind import _core
 from tradewind.errors import TradewindError, from_code
 
 __all__ = [
+    "Gateway",
     "Planner",
     "Prediction",
+    "Simulator",
     "check_plan",
     "error_codes",
     "feature_names",
     "feature_schema",
     "featurize",
     "onnxruntime_library",
+    "run_simulator",
     "tables",
     "tokenize",
     "version",
@@ -152,3 +155,195 @@ class Planner:
         """Nano-dollars of an answer at a model's prices."""
         with typed_errors():
             return self._planner.cost(model, input_tokens, output_tokens, cached_tokens)
+
+
+class Gateway:
+    """The data plane in process: one engine with threads of its own, which the native listener and the ASGI app share.
+
+    Thread-safe. `settings` are those of the gateway (`gateway/src/settings.rs`), each with a default; unknown ones are refused.
+    Without a plan, calls are answered 503 `no_plan` until `swap` brings one.
+    """
+
+    def __init__(
+        self,
+        plan: bytes | None = None,
+        predictors: Sequence[bytes] = (),
+        *,
+        settings: Mapping[str, Any] | None = None,
+        keys: bytes | None = None,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        given = dict(settings or {})
+        if given.get("executor") == "onnxruntime" and given.get("onnxruntime_library") is None:
+            given["onnxruntime_library"] = str(onnxruntime_library())
+        with typed_errors():
+            self._gateway = _core.Gateway(json.dumps(given).encode(), list(predictors))
+        if keys is not None:
+            self.set_keys(keys)
+        if credentials is not None:
+            self.set_credentials(credentials)
+        if plan is not None:
+            self.swap(plan)
+
+    def listen(self, address: str | None = None) -> str:
+        """Starts the native door at `host:port`, by default the settings' `listen`; gives the address, a free port filled in.
+
+        Raises `Forbidden` for a host beyond loopback without keys, `Internal` where the address cannot be had.
+        """
+        with typed_errors():
+            return self._gateway.listen(address)
+
+    def swap(self, plan: bytes, predictors: Sequence[bytes] = ()) -> dict[str, Any]:
+        """Takes a plan source from the next call on; gives what `/plan` then says.
+
+        `predictors` are added to those that are loaded. Raises `InvalidPlan` with all problems; then the old plan stays, and
+        `/plan` names the refusal.
+        """
+        with typed_errors():
+            status: dict[str, Any] = json.loads(self._gateway.swap(plan, list(predictors)))
+            return status
+
+    def refuse(self, problems: Sequence[Mapping[str, Any]]) -> None:
+        """Lets `/plan` name an edit that never became a plan source; the plan stays."""
+        with typed_errors():
+            self._gateway.refuse(json.dumps(list(problems)).encode())
+
+    def set_keys(self, keys: bytes | None) -> None:
+        """Takes callers' keys (`{"keys": [{"sha256", "tenant", "name", "labels"}]}`); `None` serves loopback without keys."""
+        with typed_errors():
+            self._gateway.set_keys(keys)
+
+    def set_credentials(self, credentials: Mapping[str, str]) -> None:
+        """Takes upstream credentials by the plan's name for them, `namespace/secret/key`. They are never logged."""
+        with typed_errors():
+            self._gateway.set_credentials(dict(credentials))
+
+    def plan_status(self) -> dict[str, Any]:
+        """Plan id, when it was loaded, the last refusal."""
+        status: dict[str, Any] = json.loads(self._gateway.plan_status())
+        return status
+
+    def drain(self, seconds: float | None = None) -> bool:
+        """Takes no new calls, waits for those in flight (by default the settings' `drain_s`), closes the native door.
+
+        Gives whether all of them ended in time. Blocks, with the GIL released; may be called again.
+        """
+        return self._gateway.drain(seconds)
+
+    def mailbox(self) -> _core.Mailbox:
+        """Where the calls of one event loop say that they have news."""
+        return _core.Mailbox()
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Largest request body, in bytes."""
+        return self._gateway.max_body_bytes
+
+    @property
+    def body_read_timeout_s(self) -> float:
+        """Seconds in which a request body must be complete."""
+        return self._gateway.body_read_timeout_s
+
+    def call(
+        self,
+        mailbox: _core.Mailbox,
+        id: int,
+        method: str,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+        peer: str | None,
+    ) -> _core.Call:
+        """Hands the engine a whole request. `mailbox.ready()` names `id` whenever `Call.take()` has something."""
+        return self._gateway.call(mailbox, id, method, target, headers, body, peer)
+
+    def fail(self, mailbox: _core.Mailbox, id: int, code: str, path: str, message: str) -> _core.Call:
+        """Answers with an error of the list of errors, for what happens before there is a whole request."""
+        return self._gateway.fail(mailbox, id, code, path, message)
+
+
+class Simulator:
+    """An OpenAI-compatible upstream that answers without a model, on a thread of its own. A context manager."""
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        models: str | None = None,
+        first_token_ms: int = 0,
+        token_rate: float = 0.0,
+        fail: Sequence[str] = (),
+        seed: int = 0,
+        answers: Path | None = None,
+        log: Path | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        with typed_errors():
+            self._simulator = _core.Simulator(
+                host=host,
+                port=port,
+                models=models,
+                first_token_ms=first_token_ms,
+                token_rate=token_rate,
+                fail=list(fail),
+                seed=seed,
+                answers=answers,
+                log=log,
+                api_key=api_key,
+            )
+
+    @property
+    def url(self) -> str:
+        """`http://host:port`."""
+        return self._simulator.url
+
+    def totals(self) -> dict[str, Any]:
+        """What it served, in all and by model."""
+        totals: dict[str, Any] = json.loads(self._simulator.totals())
+        return totals
+
+    def stop(self) -> dict[str, Any]:
+        """Lets answers in flight end for two seconds, then stops; gives the totals. May be called again."""
+        totals: dict[str, Any] = json.loads(self._simulator.stop())
+        return totals
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
+def run_simulator(
+    on_ready: Callable[[str], None],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    models: str | None = None,
+    first_token_ms: int = 0,
+    token_rate: float = 0.0,
+    fail: Sequence[str] = (),
+    seed: int = 0,
+    answers: Path | None = None,
+    log: Path | None = None,
+    api_key: str | None = None,
+) -> dict[str, Any]:
+    """Runs a simulator on this thread until SIGINT or SIGTERM; `on_ready` gets its URL. Gives the totals."""
+    with typed_errors():
+        totals: dict[str, Any] = json.loads(
+            _core.run_simulator(
+                on_ready,
+                host=host,
+                port=port,
+                models=models,
+                first_token_ms=first_token_ms,
+                token_rate=token_rate,
+                fail=list(fail),
+                seed=seed,
+                answers=answers,
+                log=log,
+                api_key=api_key,
+            )
+        )
+        return totals
