@@ -27,8 +27,8 @@ pub struct Choice {
 /// What a choice says or calls.
 #[derive(Debug, PartialEq)]
 pub enum Content {
-    /// Tokens; joined, they are the text.
-    Text(Vec<String>),
+    /// Words.
+    Text(Tokens),
     /// Calls of tools.
     ToolCalls(Vec<Call>),
 }
@@ -38,8 +38,54 @@ pub enum Content {
 pub struct Call {
     pub id: String,
     pub name: String,
-    /// Tokens of the arguments' JSON.
-    pub arguments: Vec<String>,
+    /// The arguments' JSON.
+    pub arguments: Tokens,
+}
+
+/// A text and where its tokens end: about a word each, with the white space before it; long words in pieces.
+#[derive(Debug, Default, PartialEq)]
+pub struct Tokens {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Tokens {
+    pub fn of(text: String) -> Self {
+        let mut ends = Vec::with_capacity(text.len() / 4);
+        let mut start = 0;
+        let mut in_word = false;
+        for (at, character) in text.char_indices() {
+            let space = character.is_whitespace();
+            if (in_word && space) || (at - start >= LONGEST_TOKEN && !space) {
+                ends.push(at);
+                start = at;
+            }
+            in_word = !space;
+        }
+        if start < text.len() {
+            ends.push(text.len());
+        }
+        Self { text, ends }
+    }
+
+    /// Keeps the first `count`.
+    fn truncate(&mut self, count: usize) {
+        self.ends.truncate(count);
+        self.text.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn get(&self, place: usize) -> Option<&str> {
+        let start = if place == 0 { 0 } else { self.ends[place - 1] };
+        self.ends.get(place).map(|&end| &self.text[start..end])
+    }
 }
 
 /// Tokens as they are billed.
@@ -92,7 +138,7 @@ fn choice(request: &Request<'_>, words: &Words, row: Option<&Row>, index: u64) -
         let calls = calls.into_iter().enumerate().map(|(place, (name, arguments))| Call {
             id: format!("call_{:016x}", mix(seed ^ place as u64)),
             name,
-            arguments: tokens(&arguments.to_string()),
+            arguments: Tokens::of(arguments.to_string()),
         });
         return Choice { content: Content::ToolCalls(calls.collect()), finish: "tool_calls" };
     }
@@ -105,7 +151,7 @@ fn choice(request: &Request<'_>, words: &Words, row: Option<&Row>, index: u64) -
         (None, Some(format)) if format.r#type == "json_object" => json!({"answer": prose(&request.model, &words.prompt, seed)}).to_string(),
         (None, _) => prose(&request.model, &words.prompt, seed),
     };
-    let mut tokens = tokens(&text);
+    let mut tokens = Tokens::of(text);
     let cut = tokens.len() > request.max_tokens();
     tokens.truncate(request.max_tokens());
     Choice { content: Content::Text(tokens), finish: if cut { "length" } else { "stop" } }
@@ -155,25 +201,6 @@ fn prose(model: &str, prompt: &str, seed: u64) -> String {
     text
 }
 
-/// Cuts a text into tokens: a word with the white space before it; long words in pieces.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let mut start = 0;
-    let mut in_word = false;
-    for (at, character) in text.char_indices() {
-        let space = character.is_whitespace();
-        if (in_word && space) || (at - start >= LONGEST_TOKEN && !space) {
-            tokens.push(text[start..at].to_owned());
-            start = at;
-        }
-        in_word = !space;
-    }
-    if start < text.len() {
-        tokens.push(text[start..].to_owned());
-    }
-    tokens
-}
-
 /// FNV-1a over parts, their borders included, mixed.
 fn hash(parts: &[&[u8]]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -202,7 +229,7 @@ mod tests {
 
     fn text(choice: &Choice) -> String {
         match &choice.content {
-            Content::Text(tokens) => tokens.concat(),
+            Content::Text(tokens) => tokens.text().to_owned(),
             Content::ToolCalls(calls) => panic!("{calls:?}"),
         }
     }
@@ -210,8 +237,8 @@ mod tests {
     #[test]
     fn tokens_join_to_the_text() {
         for (text, count) in [("", 0), ("one", 1), ("one two  three\n", 4), (" lead", 1), ("aaaaaaaaaaaaaaaaaaaa", 2), ("一二三四五六七八九十", 2)] {
-            let tokens = tokens(text);
-            assert_eq!(tokens.concat(), text);
+            let tokens = Tokens::of(text.to_owned());
+            assert_eq!((0..).map_while(|place| tokens.get(place)).collect::<String>(), text);
             assert_eq!(tokens.len(), count, "{tokens:?}");
         }
     }
@@ -250,7 +277,7 @@ mod tests {
             let found = ask(prompt, choice);
             assert_eq!(found.finish == "tool_calls", called, "{prompt}");
             if let Content::ToolCalls(calls) = &found.content {
-                assert_eq!((calls[0].name.as_str(), calls[0].arguments.concat().as_str()), ("look", r#"{"place":"simulated"}"#));
+                assert_eq!((calls[0].name.as_str(), calls[0].arguments.text()), ("look", r#"{"place":"simulated"}"#));
             }
         }
     }

@@ -129,7 +129,7 @@ pub async fn answer(shared: &Shared, headers: &HeaderMap, body: &[u8], reset: &R
         };
         // The status goes out at once, as many servers do it: it says nothing yet of whether a token will come.
         let id = entry.id.clone();
-        let body = EventStream::new(entry, &choices, usage, request.include_usage(), pace, cut);
+        let body = EventStream::new(entry, choices, usage, request.include_usage(), pace, cut);
         return Ok(response(StatusCode::OK, "text/event-stream", Some(&id), Either::Right(body)));
     }
     let longest = choices.iter().map(|choice| choice.content.tokens()).max().unwrap_or(0);
@@ -163,10 +163,10 @@ fn document(entry: &Entry, choices: &[Choice], usage: Usage) -> Value {
 
 fn message(content: &Content) -> Value {
     match content {
-        Content::Text(tokens) => json!({"role": "assistant", "content": tokens.concat(), "refusal": null}),
+        Content::Text(tokens) => json!({"role": "assistant", "content": tokens.text(), "refusal": null}),
         Content::ToolCalls(calls) => {
             let calls: Vec<Value> =
-                calls.iter().map(|call| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments.concat()}})).collect();
+                calls.iter().map(|call| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments.text()}})).collect();
             json!({"role": "assistant", "content": null, "refusal": null, "tool_calls": calls})
         }
     }

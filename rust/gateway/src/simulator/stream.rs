@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    answer::{Choice, Content, Usage},
+    answer::{Call, Choice, Content, Tokens, Usage},
     books::Entry,
     wire::Reset,
 };
@@ -56,67 +56,60 @@ pub struct EventStream {
     entry: Entry,
     pace: Pace,
     cut: Option<Cut>,
-    /// Choices and their deltas, in the order of sending.
-    deltas: Vec<(usize, Value)>,
+    choices: Vec<Deltas>,
+    /// Choice and place within it of each delta, in the order of sending: each choice's role, then their tokens side by side.
+    order: Vec<(usize, usize)>,
     finishes: Vec<&'static str>,
     usage: Usage,
     include_usage: bool,
-    created: u64,
+    /// The start of every chunk, up to `"choices":`.
+    opening: String,
     timer: Option<Pin<Box<Sleep>>>,
     /// What was sent before a reset has been handed to the kernel.
     flushed: bool,
     done: bool,
 }
 
+/// The deltas of one choice: its role, then its tokens.
+enum Deltas {
+    Text(Tokens),
+    ToolCalls(Vec<Value>),
+}
+
 impl EventStream {
-    pub fn new(entry: Entry, choices: &[Choice], usage: Usage, include_usage: bool, pace: Pace, cut: Option<Cut>) -> Self {
-        Self {
-            entry,
-            pace,
-            cut,
-            deltas: deltas(choices),
-            finishes: choices.iter().map(|choice| choice.finish).collect(),
-            usage,
-            include_usage,
-            created: super::books::unix_ns() / 1_000_000_000,
-            timer: None,
-            flushed: false,
-            done: false,
-        }
+    pub fn new(entry: Entry, choices: Vec<Choice>, usage: Usage, include_usage: bool, pace: Pace, cut: Option<Cut>) -> Self {
+        let created = super::books::unix_ns() / 1_000_000_000;
+        let opening =
+            format!(r#"data: {{"id":"{}","object":"chat.completion.chunk","created":{created},"model":{},"choices":"#, entry.id, json!(entry.model().name));
+        let finishes = choices.iter().map(|choice| choice.finish).collect();
+        let choices: Vec<Deltas> = choices.into_iter().map(|choice| Deltas::of(choice.content)).collect();
+        let longest = choices.iter().map(Deltas::len).max().unwrap_or(0);
+        let order = (0..longest).flat_map(|place| choices.iter().enumerate().filter(move |(_, deltas)| place < deltas.len()).map(move |(index, _)| (index, place)));
+        let order = order.collect();
+        Self { entry, pace, cut, choices, order, finishes, usage, include_usage, opening, timer: None, flushed: false, done: false }
     }
 
-    /// When the next event is due: the choices' roles with the first token, their tokens side by side, the end with the last.
+    /// When the next event is due: the choices' roles with the first token, the end with the last.
     fn due(&self) -> Instant {
-        let choices = self.finishes.len();
-        let tokens = self.deltas.len().saturating_sub(choices);
-        let place = self.entry.chunks.saturating_sub(choices).min(tokens.saturating_sub(1)) / choices.max(1);
-        self.pace.due(place as u64)
+        let last = self.order.last().map_or(0, |(_, place)| *place);
+        let place = self.order.get(self.entry.chunks).map_or(last, |(_, place)| *place);
+        self.pace.due(place.saturating_sub(1) as u64)
     }
 
-    fn chunk(&self, choices: Value, usage: Option<Value>) -> Vec<u8> {
-        let mut chunk = json!({"id": self.entry.id, "object": "chat.completion.chunk", "created": self.created, "model": self.entry.model().name, "choices": choices});
-        if let (Some(usage), Some(fields)) = (usage, chunk.as_object_mut()) {
-            fields.insert("usage".to_owned(), usage);
-        }
-        format!("data: {chunk}\n\n").into_bytes()
-    }
-
-    fn delta(&self, choice: usize, delta: &Value, finish: Option<&str>) -> Vec<u8> {
+    fn chunk(&self, choice: usize, delta: &str, finish: &str) -> String {
         // Where usage was asked for, every chunk has the field, null until the last: as OpenAI does it.
-        let usage = self.include_usage.then_some(Value::Null);
-        self.chunk(json!([{"index": choice, "delta": delta, "logprobs": null, "finish_reason": finish}]), usage)
+        let usage = if self.include_usage { r#","usage":null"# } else { "" };
+        let opening = &self.opening;
+        format!("{opening}[{{\"index\":{choice},\"delta\":{delta},\"logprobs\":null,\"finish_reason\":{finish}}}]{usage}}}\n\n")
     }
 
     /// The end: finish reasons, usage where it was asked for, `[DONE]`.
-    fn end(&mut self) -> Result<Vec<u8>, Broken> {
-        let mut end: Vec<u8> = Vec::new();
-        for (choice, finish) in self.finishes.iter().enumerate() {
-            end.extend(self.delta(choice, &json!({}), Some(finish)));
-        }
+    fn end(&mut self) -> Result<String, Broken> {
+        let mut end: String = self.finishes.iter().enumerate().map(|(choice, finish)| self.chunk(choice, "{}", &format!("\"{finish}\""))).collect();
         if self.include_usage {
-            end.extend(self.chunk(json!([]), Some(self.usage.json())));
+            end.push_str(&format!("{}[],\"usage\":{}}}\n\n", self.opening, self.usage.json()));
         }
-        end.extend_from_slice(b"data: [DONE]\n\n");
+        end.push_str("data: [DONE]\n\n");
         self.entry.chunks += self.finishes.len() + usize::from(self.include_usage);
         self.entry.complete(self.usage, self.include_usage)?;
         self.done = true;
@@ -155,9 +148,9 @@ impl Body for EventStream {
             }
             ready!(timer.as_mut().poll(context));
         }
-        let bytes = match self.deltas.get(self.entry.chunks) {
-            Some((choice, delta)) => {
-                let bytes = self.delta(*choice, delta, None);
+        let bytes = match self.order.get(self.entry.chunks) {
+            Some(&(choice, place)) => {
+                let bytes = self.chunk(choice, &self.choices[choice].get(place), "null");
                 self.entry.chunks += 1;
                 bytes
             }
@@ -167,35 +160,36 @@ impl Body for EventStream {
     }
 }
 
-/// The deltas of all choices, side by side as models send them: each choice's role, then its tokens.
-fn deltas(choices: &[Choice]) -> Vec<(usize, Value)> {
-    let mut deltas: Vec<(usize, Value)> = choices.iter().enumerate().map(|(index, choice)| (index, role(&choice.content))).collect();
-    let tokens: Vec<Vec<Value>> = choices.iter().map(|choice| tokens(&choice.content)).collect();
-    let longest = tokens.iter().map(Vec::len).max().unwrap_or(0);
-    for place in 0..longest {
-        deltas.extend(tokens.iter().enumerate().filter_map(|(index, tokens)| Some((index, tokens.get(place)?.clone()))));
+impl Deltas {
+    fn of(content: Content) -> Self {
+        match content {
+            Content::Text(tokens) => Self::Text(tokens),
+            Content::ToolCalls(calls) => {
+                let role = json!({"role": "assistant", "content": null});
+                Self::ToolCalls(std::iter::once(role).chain(calls.iter().enumerate().flat_map(|(index, call)| tool_call(index, call))).collect())
+            }
+        }
     }
-    deltas
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(tokens) => 1 + tokens.len(),
+            Self::ToolCalls(deltas) => deltas.len(),
+        }
+    }
+
+    /// The JSON of one delta.
+    fn get(&self, place: usize) -> String {
+        match self {
+            Self::Text(_) if place == 0 => r#"{"role":"assistant","content":"","refusal":null}"#.to_owned(),
+            Self::Text(tokens) => format!(r#"{{"content":{}}}"#, serde_json::to_string(tokens.get(place - 1).unwrap_or_default()).unwrap_or_default()),
+            Self::ToolCalls(deltas) => deltas[place].to_string(),
+        }
+    }
 }
 
-fn role(content: &Content) -> Value {
-    match content {
-        Content::Text(_) => json!({"role": "assistant", "content": "", "refusal": null}),
-        Content::ToolCalls(_) => json!({"role": "assistant", "content": null}),
-    }
-}
-
-fn tokens(content: &Content) -> Vec<Value> {
-    match content {
-        Content::Text(tokens) => tokens.iter().map(|token| json!({"content": token})).collect(),
-        Content::ToolCalls(calls) => calls
-            .iter()
-            .enumerate()
-            .flat_map(|(index, call)| {
-                let opening = json!({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}]});
-                let rest = call.arguments.iter().map(move |token| json!({"tool_calls": [{"index": index, "function": {"arguments": token}}]}));
-                std::iter::once(opening).chain(rest)
-            })
-            .collect(),
-    }
+fn tool_call(index: usize, call: &Call) -> impl Iterator<Item = Value> {
+    let opening = json!({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}]});
+    let tokens = (0..call.arguments.len()).filter_map(|place| call.arguments.get(place));
+    std::iter::once(opening).chain(tokens.map(move |token| json!({"tool_calls": [{"index": index, "function": {"arguments": token}}]})))
 }
