@@ -100,11 +100,11 @@ class Gateway:
     def listen(self, address: str | None = None) -> str:
         """Starts the native listener; gives its address."""
 
-    def swap(self, plan: bytes, predictors: list[bytes]) -> str:
-        """Takes a plan source; gives the plan status as JSON. A bad one raises and the old one stays."""
+    def swap(self, plan: bytes, predictors: list[bytes], source: str) -> str:
+        """Takes a plan source; gives its id and warnings as JSON. A bad one raises and the old one stays."""
 
-    def refuse(self, problems: bytes) -> None:
-        """Remembers problems (JSON list) of an edit that never became a plan source."""
+    def refuse(self, problems: bytes, source: str) -> None:
+        """Remembers problems (a JSON list) of an edit that never became a plan source."""
 
     def set_keys(self, keys: bytes | None) -> None:
         """Takes callers' keys as JSON."""
@@ -112,11 +112,11 @@ class Gateway:
     def set_credentials(self, credentials: dict[str, str]) -> None:
         """Takes upstream credentials by name."""
 
-    def plan_status(self) -> str:
-        """The plan status as JSON."""
+    def plan_status(self) -> bytes:
+        """What `GET /plan` answers, as JSON."""
 
-    def drain(self, seconds: float | None = None) -> bool:
-        """Waits for calls in flight and closes the listener; gives whether they all ended in time."""
+    def drain(self) -> bool:
+        """Refuses new calls, waits for those in flight, closes listener and ledger; gives whether all ended in time."""
 
     def call(
         self,
@@ -130,8 +130,8 @@ class Gateway:
     ) -> Call:
         """Hands the engine a whole request; does not block. `target` is path and query as they came, percent-encoded."""
 
-    def fail(self, mailbox: Mailbox, id: int, code: str, path: str, message: str) -> Call:
-        """Answers with an error, for what happens before there is a whole request."""
+    def fail(self, mailbox: Mailbox, id: int, code: str) -> Call:
+        """Answers what happened before there was a whole request: `body_too_large` or `request_timeout`."""
 
 @final
 class Mailbox:

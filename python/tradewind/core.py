@@ -7,10 +7,14 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, cast
 
 from tradewind import _core
 from tradewind.errors import TradewindError, from_code
+
+if TYPE_CHECKING:
+    from tradewind._core import Call as Call
+    from tradewind._core import Mailbox as Mailbox
 
 __all__ = [
     "Gateway",
@@ -91,7 +95,11 @@ def onnxruntime_library() -> Path:
     places = spec.submodule_search_locations if spec is not None else None
     found = sorted(Path(places[0]).glob("capi/libonnxruntime.so.*")) if places else []
     if len(found) != 1:
-        raise TradewindError("invalid_predictor", f"found {len(found)} ONNX Runtime libraries in the installed wheel; expected 1", "executor")
+        raise TradewindError(
+            "invalid_predictor",
+            f"found {len(found)} ONNX Runtime libraries in the installed wheel; expected 1",
+            "executor",
+        )
     return found[0]
 
 
@@ -158,10 +166,10 @@ class Planner:
 
 
 class Gateway:
-    """The data plane in process: one engine with threads of its own, which the native listener and the ASGI app share.
+    """The data plane in process: one engine with threads of its own, shared by native listener and ASGI app.
 
-    Thread-safe. `settings` are those of the gateway (`gateway/src/settings.rs`), each with a default; unknown ones are refused.
-    Without a plan, calls are answered 503 `no_plan` until `swap` brings one.
+    Thread-safe. `settings` are those of the gateway (`gateway/src/settings.rs`), each with a default; unknown
+    ones are refused. Without a plan, calls are answered 503 `no_plan` until `swap` brings one.
     """
 
     def __init__(
@@ -186,51 +194,53 @@ class Gateway:
             self.swap(plan)
 
     def listen(self, address: str | None = None) -> str:
-        """Starts the native door at `host:port`, by default the settings' `listen`; gives the address, a free port filled in.
+        """Starts the native door at `host:port`, by default the settings' `listen`; gives the address.
 
-        Raises `Forbidden` for a host beyond loopback without keys, `Internal` where the address cannot be had.
+        Raises `Forbidden` for a host beyond loopback without keys, `Internal` where it cannot be had.
         """
         with typed_errors():
             return self._gateway.listen(address)
 
-    def swap(self, plan: bytes, predictors: Sequence[bytes] = ()) -> dict[str, Any]:
-        """Takes a plan source from the next call on; gives what `/plan` then says.
+    def swap(
+        self, plan: bytes, predictors: Sequence[bytes] = (), *, source: str = "memory"
+    ) -> dict[str, Any]:
+        """Takes a plan source from the next call on; gives its id (`plan`) and `warnings`.
 
-        `predictors` are added to those that are loaded. Raises `InvalidPlan` with all problems; then the old plan stays, and
-        `/plan` names the refusal.
+        `predictors` are added to those that are loaded; `source` is where it came from, for `/plan`. Raises
+        `InvalidPlan` with all problems; then the old plan stays, and `/plan` names the refusal.
         """
         with typed_errors():
-            status: dict[str, Any] = json.loads(self._gateway.swap(plan, list(predictors)))
+            status: dict[str, Any] = json.loads(self._gateway.swap(plan, list(predictors), source))
             return status
 
-    def refuse(self, problems: Sequence[Mapping[str, Any]]) -> None:
-        """Lets `/plan` name an edit that never became a plan source; the plan stays."""
+    def refuse(self, problems: Sequence[Mapping[str, Any]], *, source: str = "memory") -> None:
+        """Lets `/plan` name the problems of an edit that never became a plan source; the plan stays."""
         with typed_errors():
-            self._gateway.refuse(json.dumps(list(problems)).encode())
+            self._gateway.refuse(json.dumps(list(problems)).encode(), source)
 
     def set_keys(self, keys: bytes | None) -> None:
-        """Takes callers' keys (`{"keys": [{"sha256", "tenant", "name", "labels"}]}`); `None` serves loopback without keys."""
+        """Takes callers' keys, `{"keys": [{"sha256", "tenant", "name", "labels"}]}`; `None` for none."""
         with typed_errors():
             self._gateway.set_keys(keys)
 
     def set_credentials(self, credentials: Mapping[str, str]) -> None:
-        """Takes upstream credentials by the plan's name for them, `namespace/secret/key`. They are never logged."""
+        """Takes upstream credentials by the plan's name, `namespace/secret/key`. They are never logged."""
         with typed_errors():
             self._gateway.set_credentials(dict(credentials))
 
     def plan_status(self) -> dict[str, Any]:
-        """Plan id, when it was loaded, the last refusal."""
+        """What `GET /plan` answers: plan id, source, when it was loaded, warnings, the last refusal."""
         status: dict[str, Any] = json.loads(self._gateway.plan_status())
         return status
 
-    def drain(self, seconds: float | None = None) -> bool:
-        """Takes no new calls, waits for those in flight (by default the settings' `drain_s`), closes the native door.
+    def drain(self) -> bool:
+        """Takes no new calls, waits `drain_s` for those in flight, closes the native door and the ledger.
 
         Gives whether all of them ended in time. Blocks, with the GIL released; may be called again.
         """
-        return self._gateway.drain(seconds)
+        return self._gateway.drain()
 
-    def mailbox(self) -> _core.Mailbox:
+    def mailbox(self) -> Mailbox:
         """Where the calls of one event loop say that they have news."""
         return _core.Mailbox()
 
@@ -246,24 +256,24 @@ class Gateway:
 
     def call(
         self,
-        mailbox: _core.Mailbox,
+        mailbox: Mailbox,
         id: int,
         method: str,
         target: bytes,
         headers: Iterable[tuple[bytes, bytes]],
         body: bytes,
         peer: str | None,
-    ) -> _core.Call:
-        """Hands the engine a whole request. `mailbox.ready()` names `id` whenever `Call.take()` has something."""
+    ) -> Call:
+        """Hands the engine a whole request; `mailbox.ready()` names `id` when `Call.take()` has something."""
         return self._gateway.call(mailbox, id, method, target, headers, body, peer)
 
-    def fail(self, mailbox: _core.Mailbox, id: int, code: str, path: str, message: str) -> _core.Call:
-        """Answers with an error of the list of errors, for what happens before there is a whole request."""
-        return self._gateway.fail(mailbox, id, code, path, message)
+    def fail(self, mailbox: Mailbox, id: int, code: Literal["body_too_large", "request_timeout"]) -> Call:
+        """Answers what happened before there was a whole request, as the native door does."""
+        return self._gateway.fail(mailbox, id, code)
 
 
 class Simulator:
-    """An OpenAI-compatible upstream that answers without a model, on a thread of its own. A context manager."""
+    """An OpenAI-compatible upstream that answers without a model, on a thread of its own."""
 
     def __init__(
         self,

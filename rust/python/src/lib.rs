@@ -2,7 +2,10 @@
 
 mod error;
 mod features;
+mod gateway;
+mod mailbox;
 mod planner;
+mod simulator;
 
 use pyo3::prelude::*;
 
@@ -14,7 +17,13 @@ mod _core {
     #[pymodule_export]
     use super::features::{featurize, feature_names, feature_schema, tokenize};
     #[pymodule_export]
+    use super::gateway::Gateway;
+    #[pymodule_export]
+    use super::mailbox::{Call, Mailbox};
+    #[pymodule_export]
     use super::planner::{Planner, check_plan, error_codes, tables};
+    #[pymodule_export]
+    use super::simulator::{Simulator, run_simulator};
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
