@@ -90,7 +90,8 @@ class Corpus:
 
 
 def build(sets: Sequence[DataSet], own: Sequence[Prompt], table: distill.StaticTable) -> Corpus:
-    """Scans every text once and fits what needs no outcome: token weights and the scale of the surface features."""
+    """Scans every text once and fits what needs no outcome: token weights and the scale of the surface
+    features."""
     scanned = [(features.of(data.texts), features.of(data.variants)) for data in sets]
     chat = features.of([prompt.text for prompt in own])
     quantised, scale = distill.quantise(table.rows)
@@ -117,7 +118,9 @@ def build(sets: Sequence[DataSet], own: Sequence[Prompt], table: distill.StaticT
 def own_prompts(encoder: Encoder, own: Sequence[Prompt]) -> Own:
     """Our own prompts through the encoder."""
     return Own(
-        tuple(own), encoder.encode(features.of([p.text for p in own])), np.array([p.label for p in own], np.int64)
+        tuple(own),
+        encoder.encode(features.of([p.text for p in own])),
+        np.array([p.label for p in own], np.int64),
     )
 
 

@@ -1,7 +1,7 @@
 """Outcome tables: who answered which question how well, at what cost.
 
-A data set is a folder with `queries.parquet` (query_id, query_text, task, …) and `outcomes.parquet` (query_id,
-model, score in [0, 1], cost_usd, output_tokens, …).
+A data set is a folder with `queries.parquet` (query_id, query_text, task, …) and `outcomes.parquet`
+(query_id, model, score in [0, 1], cost_usd, output_tokens, …).
 """
 
 from __future__ import annotations
@@ -100,7 +100,11 @@ class DataSet:
 
 def available(data: Path) -> list[str]:
     """Names of the folders that hold a data set."""
-    return sorted(path.parent.name for path in data.glob("*/queries.parquet") if (path.parent / "outcomes.parquet").is_file())
+    return sorted(
+        path.parent.name
+        for path in data.glob("*/queries.parquet")
+        if (path.parent / "outcomes.parquet").is_file()
+    )
 
 
 def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
@@ -111,7 +115,9 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
     queries = parquet.read_table(folder / "queries.parquet").to_pydict()
     outcomes = parquet.read_table(folder / "outcomes.parquet").to_pydict()
     sent = queries["prompt"]
-    texts = [text if text is not None else prompt for text, prompt in zip(queries["query_text"], sent, strict=True)]
+    texts = [
+        text if text is not None else prompt for text, prompt in zip(queries["query_text"], sent, strict=True)
+    ]
     present = [i for i, text in enumerate(texts) if text and text.strip()]
     if not present:
         raise UsageError(f"data set `{name}` has no question texts", str(folder))
@@ -173,7 +179,8 @@ def for_training(data: DataSet, exclude: Collection[str]) -> DataSet:
 
 
 def pool(data: DataSet) -> DataSet:
-    """The part that can be evaluated: models that cover the set, priced ones if any are; questions that all of them answered.
+    """The part that can be evaluated: models that cover the set, priced ones if any are; questions that all
+    of them answered.
 
     Where no model is priced the costs stay NaN, and the set is judged by score and APGR.
     """

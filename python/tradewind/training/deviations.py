@@ -1,7 +1,7 @@
 """What tells models apart beyond ability: a cluster prior with shrinkage, and a small latent of the text.
 
-Both act in logit space on top of bias_m − δ(x), both see the text alone: surface features in this part choose worse
-models off the training data (notes of DESIGN §4).
+Both act in logit space on top of bias_m − δ(x), both see the text alone: surface features in this part choose
+worse models off the training data (notes of DESIGN §4).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ PRIOR_ROWS = 20.0
 """Answers in a cluster at which the model's set-wide special ability counts half there."""
 
 
-def centroids(z: Singles, weight: Floats, clusters: int, rng: np.random.Generator, rounds: int = 20) -> Singles:
+def centroids(
+    z: Singles, weight: Floats, clusters: int, rng: np.random.Generator, rounds: int = 20
+) -> Singles:
     """Unit centroids [D, C] by weighted spherical k-means (Dhillon & Modha 2001), started as in k-means++."""
     chosen = [int(rng.choice(len(z), p=weight / weight.sum()))]
     nearest = z @ z[chosen[0]]
@@ -41,8 +43,8 @@ def centroids(z: Singles, weight: Floats, clusters: int, rng: np.random.Generato
 def cluster_deviation(
     membership: Floats, right: Floats, logit: Floats, weight: Floats, special: float, sd: float
 ) -> Floats:
-    """v [C] of one model from its answers to n texts, shrunk towards the set-wide `special`, which itself is shrunk in
-    clusters with few answers."""
+    """v [C] of one model from its answers to n texts, shrunk towards the set-wide `special`, which itself is
+    shrunk in clusters with few answers."""
     rows = weight @ membership
     prior = special * rows / (rows + PRIOR_ROWS)
     return ridge_logistic(membership, right, logit, np.full(len(prior), sd), prior, weight)
@@ -116,20 +118,21 @@ class LatentTask:
 class LatentSettings:
     """`latent` and `length` hidden units are apart, so that neither trains the other's."""
 
-    latent: int = 8
+    latent: int = 4
     length: int = 4
     width: int = 32
-    epochs: int = 6
+    epochs: int = 12
     batch: int = 512
     rate: float = 4e-3
-    ridge: float = 3e-3
+    ridge: float = 0.1
     """on the models' weights, per answer"""
 
 
 def fit_latents(
     tasks: Sequence[LatentTask], models: int, settings: LatentSettings, rng: np.random.Generator
 ) -> tuple[Latents, Singles, Singles]:
-    """Trains the latents and each model's weights on them: (net, latent weights [M, K], length weights [M, L]).
+    """Trains the latents and each model's weights on them: (net, latent weights [M, K], length weights [M,
+    L]).
 
     Adam on the negative log-likelihood of σ(logit + w_m·u(x)) plus the squared error of ln tokens − l_m·t(x).
     """
@@ -184,7 +187,12 @@ def fit_latents(
 
 
 def _latent_gradient(
-    value: dict[str, Singles], task: LatentTask, rows: npt.NDArray[np.int64], gain: np.float32, half: int, ridge: float
+    value: dict[str, Singles],
+    task: LatentTask,
+    rows: npt.NDArray[np.int64],
+    gain: np.float32,
+    half: int,
+    ridge: float,
 ) -> dict[str, Singles]:
     z = task.z[rows] * gain
     columns = list(task.models)
@@ -198,12 +206,14 @@ def _latent_gradient(
     into_latent, into_length = surprise @ of_latent, error @ of_length
     into_hidden = np.concatenate([into_latent @ value["latent"].T, into_length @ value["length"].T], axis=1)
     into_hidden *= hidden > 0
-    found = {name: np.zeros_like(current) for name, current in value.items()}
+    found: dict[str, Singles] = {name: np.zeros_like(current) for name, current in value.items()}
     found["hidden"] = z.T @ into_hidden + np.float32(1e-4) * value["hidden"]
     found["hidden_bias"] = into_hidden.sum(axis=0)
     found["latent"] = hidden[:, :half].T @ into_latent
     found["length"] = hidden[:, half:].T @ into_length
     share = task.weight[rows].sum(axis=0)[:, None] / count
-    found["of_latent"][columns] = surprise.T @ latent + np.float32(ridge) * share * of_latent
-    found["of_length"][columns] = error.T @ length + np.float32(ridge) * of_length
+    of_latent_slope = surprise.T @ latent + ridge * share * of_latent
+    of_length_slope = error.T @ length + ridge * of_length
+    found["of_latent"][columns] = np.asarray(of_latent_slope, np.float32)
+    found["of_length"][columns] = np.asarray(of_length_slope, np.float32)
     return found

@@ -34,7 +34,8 @@ BATCH = 512
 
 @dataclass(frozen=True)
 class StaticTable:
-    """`rows` float32 [V, D], components in falling order of variance; `source` is the digest of the encoder's weights."""
+    """`rows` float32 [V, D], components in falling order of variance; `source` is the digest of the encoder's
+    weights."""
 
     rows: Array
     source: str
@@ -53,7 +54,8 @@ def encoder_folder() -> Path:
 
 
 def load(dimensions: int, progress: Progress | None = None) -> StaticTable:
-    """The table with its first `dimensions` components, from the cache or distilled now (about two minutes)."""
+    """The table with its first `dimensions` components, from the cache or distilled now (about two
+    minutes)."""
     weights = encoder_folder() / "model.safetensors"
     source = hashlib.sha256(weights.read_bytes()).hexdigest()
     key = hashlib.sha256(f"{RECIPE}:{source}".encode()).hexdigest()[:16]
@@ -114,13 +116,17 @@ def encode(tensors: dict[str, Array], ids: npt.NDArray[np.int64], heads: int = 1
     layer = 0
     while (name := f"encoder.layer.{layer}") + ".output.dense.weight" in tensors:
         query, key, value = (
-            _dense(hidden, tensors, f"{name}.attention.self.{part}").reshape(batch, tokens, heads, -1).swapaxes(1, 2)
+            _dense(hidden, tensors, f"{name}.attention.self.{part}")
+            .reshape(batch, tokens, heads, -1)
+            .swapaxes(1, 2)
             for part in ("query", "key", "value")
         )
         scores = query @ key.swapaxes(2, 3) / np.float32(math.sqrt(width // heads))
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         mixed = (scores / scores.sum(axis=-1, keepdims=True)) @ value
-        mixed = _dense(mixed.swapaxes(1, 2).reshape(batch, tokens, width), tensors, f"{name}.attention.output.dense")
+        mixed = _dense(
+            mixed.swapaxes(1, 2).reshape(batch, tokens, width), tensors, f"{name}.attention.output.dense"
+        )
         hidden = _layer_norm(hidden + mixed, tensors, f"{name}.attention.output.LayerNorm")
         inner = _gelu(_dense(hidden, tensors, f"{name}.intermediate.dense"))
         inner = _dense(inner, tensors, f"{name}.output.dense")
@@ -140,7 +146,8 @@ def _dense(x: Array, tensors: dict[str, Array], name: str) -> Array:
 def _layer_norm(x: Array, tensors: dict[str, Array], name: str) -> Array:
     centred = x - x.mean(axis=-1, keepdims=True)
     spread = np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + np.float32(1e-12))
-    return centred / spread * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+    scaled: Array = centred / spread * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+    return scaled
 
 
 def _gelu(x: Array) -> Array:

@@ -1,7 +1,9 @@
-"""Replays the production `decide` on outcome tables and scores it: what a router would have earned on real questions.
+"""Replays the production `decide` on outcome tables and scores it: what a router would have earned on real
+questions.
 
-Operating points (levels of willingness to pay) are chosen on rows outside the evaluated split and scored inside it;
-so are the Zero router's mixing of single models, the best single model, and which of a pair is the strong one.
+Operating points (levels of willingness to pay) are chosen on rows outside the evaluated split and scored
+inside it; so are the Zero router's mixing of single models, the best single model, and which of a pair is the
+strong one.
 """
 
 from __future__ import annotations
@@ -16,7 +18,17 @@ import numpy.typing as npt
 
 from tradewind.artifacts import predictor
 from tradewind.errors import UsageError
-from tradewind.training import datasets, estimation, manifest, metrics, prices, production, prompts, report, splits
+from tradewind.training import (
+    datasets,
+    estimation,
+    manifest,
+    metrics,
+    prices,
+    production,
+    prompts,
+    report,
+    splits,
+)
 from tradewind.training.datasets import DataSet
 from tradewind.training.estimators import task_mean
 from tradewind.training.fitting import Given, Routers
@@ -51,7 +63,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Curve:
-    """Operating points of a router, chosen on training rows, scored on test rows: [V] each, by rising training cost."""
+    """Operating points of a router, chosen on training rows, scored on test rows: [V] each, by rising
+    training cost."""
 
     cost_usd: Floats
     quality: Floats
@@ -110,11 +123,15 @@ def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[s
             {"share_of_questions_trained_on": round(float(seen.mean()), 4), "licence": data.licence},
         )
     if not found:
-        raise UsageError(f"split `{options.split}` leaves no question to evaluate in {', '.join(d.name for d in tables)}")
+        raise UsageError(
+            f"split `{options.split}` leaves no question to evaluate in {', '.join(d.name for d in tables)}"
+        )
     document = {
         "router": what,
         "split": options.split,
-        "operating_points_chosen_on": "the evaluated rows themselves" if split.held_out is None else "rows outside the split",
+        "operating_points_chosen_on": "the evaluated rows themselves"
+        if split.held_out is None
+        else "rows outside the split",
         "willingness_to_pay_usd": list(WILLINGNESS),
         "sets": {name: scores.document() for name, scores in found.items()},
     }
@@ -153,7 +170,9 @@ def _routers(
         raise UsageError("`--fit` and `--predictor` exclude each other")
     entry = estimation.named(options.fit)
     if split.held_out is None:
-        raise UsageError(f"`--fit {entry.name}` needs a split: without one it would learn what it is tested on")
+        raise UsageError(
+            f"`--fit {entry.name}` needs a split: without one it would learn what it is tested on"
+        )
     say(f"fitting {entry.name}")
     given = _given(options, split, tables)
     stems = {str(stem)[: manifest.STEM_DIGITS] for data in given.sets for stem in data.stems}
@@ -161,8 +180,8 @@ def _routers(
 
 
 def _given(options: Options, split: Split, tables: Sequence[DataSet]) -> Given:
-    """The training sets without the evaluated questions. A set of the data folder that is not one of them is not
-    learned from, except for profiles of its own models."""
+    """The training sets without the evaluated questions. A set of the data folder that is not one of them is
+    not learned from, except for profiles of its own models."""
     listed = prices.load(options.data)
     loaded = {data.name: data for data in tables}
     present = set(datasets.available(options.data))
@@ -209,7 +228,13 @@ def _same(a: DataSet, b: DataSet) -> bool:
 
 
 def measure(
-    tested: DataSet, learned: DataSet, here: Routed, there: Routed, told_here: Routed, told_there: Routed, weights: Floats
+    tested: DataSet,
+    learned: DataSet,
+    here: Routed,
+    there: Routed,
+    told_here: Routed,
+    told_there: Routed,
+    weights: Floats,
 ) -> Scores:
     """All metrics of one pool from the choices on test rows (`here`) and on training rows (`there`)."""
     best = int(np.lexsort((np.nan_to_num(learned.cost_usd).mean(axis=0), -learned.score.mean(axis=0)))[0])
@@ -249,10 +274,10 @@ def _priced(
 ) -> dict[str, Interval | None]:
     singles = metrics.mean(weights, tested.cost_usd)
     low, high = singles.min(axis=1), singles.max(axis=1)
-    zero = _area(zero_points(tested, learned, weights), low, high)
-    routed = points(tested, learned, here, there, weights)
+    zero = _area(metrics.zero_points(tested, learned, weights), low, high)
+    routed = metrics.operating_points(tested, learned, here, there, weights)
     aiq = _area(routed, low, high)
-    told = _area(points(tested, learned, told_here, told_there, weights), low, high)
+    told = _area(metrics.operating_points(tested, learned, told_here, told_there, weights), low, high)
     best_cost, best_score = singles[:, best], metrics.mean(weights, tested.score[:, best])
     values: dict[str, Interval | None] = {
         "aiq": metrics.interval(aiq),
@@ -276,30 +301,6 @@ def _area(operating: tuple[Floats, Floats], low: Floats, high: Floats) -> Floats
     return metrics.aiq(*operating, low, high)
 
 
-def zero_points(tested: DataSet, learned: DataSet, weights: Floats) -> tuple[Floats, Floats]:
-    """The Zero router: the hull of single models, chosen on training rows; (cost, quality) [B, V] on test rows."""
-    vertices = metrics.hull(learned.cost_usd.mean(axis=0), learned.score.mean(axis=0))
-    return metrics.mean(weights, tested.cost_usd[:, vertices]), metrics.mean(weights, tested.score[:, vertices])
-
-
-def points(
-    tested: DataSet, learned: DataSet, here: Routed, there: Routed, weights: Floats
-) -> tuple[Floats, Floats]:
-    """A router's hull over levels of willingness, chosen on training rows; (cost, quality) [B, V] on test rows."""
-    cost, quality = (_picked(table, there.choice).mean(axis=0) for table in (learned.cost_usd, learned.score))
-    vertices = metrics.hull(cost, quality)
-    chosen = here.choice[:, vertices]
-    return (
-        metrics.mean(weights, _picked(tested.cost_usd, chosen)),
-        metrics.mean(weights, _picked(tested.score, chosen)),
-    )
-
-
-def _picked(table: Floats, choice: npt.NDArray[np.int16]) -> Floats:
-    found: Floats = np.take_along_axis(table, choice.astype(np.int64), axis=1)
-    return found
-
-
 def _frontier(tested: DataSet, learned: DataSet, here: Routed, there: Routed) -> dict[str, Any]:
     once = np.ones((1, len(tested)))
 
@@ -310,8 +311,8 @@ def _frontier(tested: DataSet, learned: DataSet, here: Routed, there: Routed) ->
         ]
 
     return {
-        "router": listed(points(tested, learned, here, there, once)),
-        "zero": listed(zero_points(tested, learned, once)),
+        "router": listed(metrics.operating_points(tested, learned, here, there, once)),
+        "zero": listed(metrics.zero_points(tested, learned, once)),
         "singles": {
             model: [float(f"{cost:.6g}"), round(float(quality), 5)]
             for model, cost, quality in zip(

@@ -1,6 +1,7 @@
 """Writes a fitted predictor as one ONNX file, and reads it back.
 
-The graph (`tier1/1`), V vocabulary, D embedding, F surface, H heads, W hidden, K latent, L length, C clusters:
+The graph (`tier1/1`), V vocabulary, D embedding, F surface, H heads, W hidden, K latent, L length, C
+clusters:
 
     input_ids int64[1,T], features float32[1,F]
     z0 = Σ_t w_t·e_t / (Σ_t w_t + 1e-6);  z = z0 / (|z0| + 1e-6)          e_t = table[id]·table_scale[id]
@@ -9,8 +10,8 @@ The graph (`tier1/1`), V vocabulary, D embedding, F surface, H heads, W hidden, 
     h = relu(z·latent_hidden_weight + …_bias); latent[1,K] = h·latent_out_weight + …; length[1,L] likewise
     similarity[1,C] = z·centroids
 
-The core's native executor reads the initialisers by name; ONNX Runtime runs the graph. Pooling is a MatMul, which is
-four times faster there than a ReduceMean.
+The core's native executor reads the initialisers by name; ONNX Runtime runs the graph. Pooling is a MatMul,
+which is four times faster there than a ReduceMean.
 """
 
 from __future__ import annotations
@@ -118,10 +119,16 @@ def model(fitted: Tier1) -> onnx.ModelProto:
             helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, len(weights["surface_mean"])]),
         ],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in outputs.items()],
-        [numpy_helper.from_array(np.ascontiguousarray(v), name) for name, v in {**weights, **constants}.items()],
+        [
+            numpy_helper.from_array(np.ascontiguousarray(v), name)
+            for name, v in {**weights, **constants}.items()
+        ],
     )
     made = helper.make_model(
-        graph, producer_name="tradewind", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        graph,
+        producer_name="tradewind",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
     )
     helper.set_model_props(
         made,
@@ -180,7 +187,9 @@ class Artifact:
             raise InvalidPredictor("invalid_predictor", unknown("graph", str(kind), ["tier1/1"]))
         schema = properties.get("tradewind.feature_schema")
         if schema != core.feature_schema():
-            message = f"it was trained on feature schema {schema}; this build computes {core.feature_schema()}"
+            message = (
+                f"it was trained on feature schema {schema}; this build computes {core.feature_schema()}"
+            )
             raise InvalidPredictor("invalid_predictor", message)
         self.parameters = Parameters(**json.loads(properties["tradewind.parameters"]))
         self.encoder = Encoder(
@@ -190,7 +199,10 @@ class Artifact:
             SurfaceScale(weights["surface_mean"], weights["surface_inverse_sd"]),
         )
         self._heads = Heads(
-            *(weights[f"difficulty_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias"))
+            *(
+                weights[f"difficulty_{name}"]
+                for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias")
+            )
         )
         self._latents = Latents(
             *(

@@ -51,7 +51,8 @@ def embed(features: TextFeatures, table: Floats, token_weight: Floats) -> Floats
         total = np.add.reduceat(table[ids] * weight[:, None], begins, axis=0)
         embedded[start + filled] = total / (np.add.reduceat(weight, begins)[:, None] + np.float32(1e-6))
     length = np.sqrt((embedded * embedded).sum(axis=1, keepdims=True))
-    return embedded / (length + np.float32(1e-6))
+    scaled: Floats = embedded / (length + np.float32(1e-6))
+    return scaled
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def surface_scale(surface: Floats, weight: npt.NDArray[np.float64]) -> SurfaceSc
 
 
 def token_weights(ids: Sequence[npt.NDArray[np.int32]], vocabulary: int, smoothing: float) -> Floats:
-    """Smooth inverse frequency a/(a + p_t), [V] (Arora et al. 2017), p the mean of the groups'; 0 for [PAD] alone."""
+    """Smooth inverse frequency a/(a + p_t), [V] (Arora et al. 2017), p the mean of the groups'; 0 for [PAD]
+    alone."""
     share = np.zeros(vocabulary)
     for group in ids:
         share += np.bincount(group, minlength=vocabulary) / max(len(group), 1) / len(ids)

@@ -54,12 +54,15 @@ def nearness(prediction: Prediction, parameters: Parameters) -> Floats:
     """g [n]: 1 within the inner radius of the nearest centroid, 0 beyond the outer."""
     distance = 1 - prediction.similarity.max(axis=1)
     span = parameters.outer_radius - parameters.inner_radius
-    return np.clip((parameters.outer_radius - distance) / span, 0, 1)
+    near: Floats = np.clip((parameters.outer_radius - distance) / span, 0, 1)
+    return near
 
 
 def cluster_weights(prediction: Prediction, parameters: Parameters) -> Floats:
     """π [n, C] = softmax(similarity / temperature)"""
-    scaled = (prediction.similarity - prediction.similarity.max(axis=1, keepdims=True)) / parameters.temperature
+    scaled = (
+        prediction.similarity - prediction.similarity.max(axis=1, keepdims=True)
+    ) / parameters.temperature
     weight = np.exp(scaled)
     found: Floats = weight / weight.sum(axis=1, keepdims=True)
     return found
@@ -68,7 +71,8 @@ def cluster_weights(prediction: Prediction, parameters: Parameters) -> Floats:
 def kept_difficulty(prediction: Prediction, parameters: Parameters) -> Floats:
     """δ [n, H]: the shared difficulty, shrunk beyond the radius."""
     near = nearness(prediction, parameters)
-    return (near + (1 - near) * parameters.difficulty_beyond)[:, None] * prediction.difficulty
+    kept: Floats = (near + (1 - near) * parameters.difficulty_beyond)[:, None] * prediction.difficulty
+    return kept
 
 
 def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> Floats:
@@ -85,7 +89,9 @@ def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence
     )
 
 
-def quality(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> tuple[Floats, Floats]:
+def quality(
+    prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]
+) -> tuple[Floats, Floats]:
     """Expected quality and its standard deviation, [n, M] each."""
     kept = kept_difficulty(prediction, parameters)
     apart = deviation(prediction, parameters, profiles)

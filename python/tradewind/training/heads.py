@@ -1,9 +1,9 @@
 """The shared difficulty: small heads on [z, s], trained together by Adam on every model's answers at once.
 
-Head h predicts δ_h(x) in logits, such that model m answers x well with probability σ(b_m − δ_h(x)). The b_m come from
-`scale` and stay fixed, so that all heads, sets and our own prompts live on one scale. Heads differ in what they see
-(text and surface, text alone, surface alone), in their start and in a bootstrap of the questions; their spread is the
-forecast's uncertainty.
+Head h predicts δ_h(x) in logits, such that model m answers x well with probability σ(b_m − δ_h(x)). The b_m
+come from `scale` and stay fixed, so that all heads, sets and our own prompts live on one scale. Heads differ
+in what they see (text and surface, text alone, surface alone), in their start and in a bootstrap of the
+questions; their spread is the forecast's uncertainty.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Answers:
 class HeadSettings:
     """`sees`: one entry a head, of `both`, `text`, `surface`."""
 
-    sees: tuple[str, ...] = ("both",) * 4 + ("text",) * 2 + ("surface",) * 2
-    width: int = 24
-    epochs: int = 14
+    sees: tuple[str, ...] = ("both",) * 5 + ("surface",) * 3
+    width: int = 32
+    epochs: int = 16
     batch: int = 512
     rate: float = 3e-3
     decay: float = 2e-2
@@ -123,7 +123,11 @@ def fit(
             step += 1
             batch = x[rows]
             if settings.dropout:
-                batch = batch * (rng.random(batch.shape, dtype=np.float32) >= settings.dropout) / (1 - settings.dropout)
+                batch = (
+                    batch
+                    * (rng.random(batch.shape, dtype=np.float32) >= settings.dropout)
+                    / (1 - settings.dropout)
+                )
             gradient = _gradient(weight, batch, answers, rows, drawn[rows])
             gradient["hidden"] *= mask
             rate = settings.rate * 0.5 * (1 + np.cos(np.pi * step / total))

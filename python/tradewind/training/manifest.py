@@ -1,4 +1,5 @@
-"""The manifest beside a predictor: what it was trained on, how it scored, and the profiles that plans copy."""
+"""The manifest beside a predictor: what it was trained on, how it scored, and the profiles that plans
+copy."""
 
 from __future__ import annotations
 
@@ -46,9 +47,16 @@ def document(
         "created": created,
         "digest": digest,
         "feature_schema": core.feature_schema(),
-        "graph": {"file": export.FILE, "sha256": digest.removeprefix("sha256:"), "dimensions": export.dimensions(fitted)},
+        "graph": {
+            "file": export.FILE,
+            "sha256": digest.removeprefix("sha256:"),
+            "dimensions": export.dimensions(fitted),
+        },
         "parameters": asdict(fitted.parameters),
-        "table": {"recipe": "all-MiniLM-L6-v2, one vector a vocabulary entry, PCA, int8 rows", "source": corpus.table_source},
+        "table": {
+            "recipe": "all-MiniLM-L6-v2, one vector a vocabulary entry, PCA, int8 rows",
+            "source": corpus.table_source,
+        },
         "data": [
             {
                 "set": m.data.name,

@@ -1,7 +1,8 @@
 """Metrics of routers, one function each. All of them work on B bootstrap draws of the questions at once.
 
-Shapes: n questions, M models, V operating points of a router, B draws. A draw is a row of weights [B, n] that says how
-often each question was drawn; its first row is all ones, so entry 0 of every result is the point estimate.
+Shapes: n questions, M models, V operating points of a router, B draws. A draw is a row of weights [B, n] that
+says how often each question was drawn; its first row is all ones, so entry 0 of every result is the point
+estimate.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from tradewind.training.datasets import DataSet
+from tradewind.training.routing import Routed
 
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -38,7 +42,8 @@ def draws(questions: int, seed: int, count: int = DRAWS) -> Floats:
 
 
 def interval(values: Floats) -> Interval:
-    """Entry 0 is the value, the others give the interval; draws in which the metric has no value are left out."""
+    """Entry 0 is the value, the others give the interval; draws in which the metric has no value are left
+    out."""
     drawn = values[1:][np.isfinite(values[1:])]
     low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
     return Interval(float(values[0]), float(low), float(high))
@@ -53,8 +58,8 @@ def mean(weights: Floats, values: Floats) -> Floats:
 def hull(cost: Floats, quality: Floats) -> Rows:
     """Indices of the non-decreasing convex hull, by rising cost (RouterBench, arXiv:2403.12031, section 3.2).
 
-    Andrew's monotone chain over the upper side; then what costs more and is not better falls away. Its first point is
-    the cheapest one (the best of the cheapest).
+    Andrew's monotone chain over the upper side; then what costs more and is not better falls away. Its first
+    point is the cheapest one (the best of the cheapest).
     """
     order = np.lexsort((-quality, cost))
     kept: list[int] = []
@@ -75,12 +80,13 @@ def _turns_left(cost: Floats, quality: Floats, a: int, b: int, c: int) -> bool:
 
 
 def aiq(cost: Floats, quality: Floats, cheapest: Floats, dearest: Floats) -> Floats:
-    """Average improvement in quality (RouterBench, section 3.3): ∫ R̃(c) dc / (c_max − c_min) over [c_min, c_max].
+    """Average improvement in quality (RouterBench, section 3.3): ∫ R̃(c) dc / (c_max − c_min) over [c_min,
+    c_max].
 
-    R̃ runs through the operating points [B, V] (the vertices of a hull that was chosen on other questions) by random
-    mixing of neighbours; left of the first point it mixes with answering nothing (0, 0), right of the last it stays.
-    `cheapest` and `dearest` [B] are the mean costs of the cheapest and the dearest single model. An absolute mean
-    quality, to be read beside the Zero router's over the same range.
+    R̃ runs through the operating points [B, V] (the vertices of a hull that was chosen on other questions) by
+    random mixing of neighbours; left of the first point it mixes with answering nothing (0, 0), right of the
+    last it stays. `cheapest` and `dearest` [B] are the mean costs of the cheapest and the dearest single
+    model. An absolute mean quality, to be read beside the Zero router's over the same range.
     """
     found = np.empty(len(cost))
     for draw in range(len(cost)):
@@ -101,7 +107,8 @@ def _mean_height(x: Floats, y: Floats, low: float, high: float) -> float:
 
 
 def cost_at(cost: Floats, quality: Floats, target: Floats) -> Floats:
-    """The least cost at which the curve through [B, V] reaches the quality `target` [B]; NaN where it never does."""
+    """The least cost at which the curve through [B, V] reaches the quality `target` [B]; NaN where it never
+    does."""
     found = np.full(len(cost), np.nan)
     for draw in range(len(cost)):
         order = np.argsort(cost[draw], kind="stable")
@@ -119,7 +126,8 @@ def cost_at(cost: Floats, quality: Floats, target: Floats) -> Floats:
 
 
 def saved(cost: Floats, quality: Floats, best_cost: Floats, best_quality: Floats) -> Floats:
-    """Share of the best single model's cost that is saved at its quality (CostSave, LLMRouterBench, arXiv:2601.07206).
+    """Share of the best single model's cost that is saved at its quality (CostSave, LLMRouterBench,
+    arXiv:2601.07206).
 
     0 where the curve does not reach that quality more cheaply: then the best model itself is the router.
     """
@@ -128,7 +136,8 @@ def saved(cost: Floats, quality: Floats, best_cost: Floats, best_quality: Floats
 
 
 def oracle(score: Floats, cost: Floats) -> tuple[Floats, Floats]:
-    """Score and cost [n] of the best answer to each question, the cheapest among ties (RouterBench, section 3.4)."""
+    """Score and cost [n] of the best answer to each question, the cheapest among ties (RouterBench, section
+    3.4)."""
     best = score.max(axis=1)
     tied = np.where(score >= best[:, None], np.nan_to_num(cost, nan=0.0), np.inf)
     return best, tied.min(axis=1)
@@ -141,7 +150,8 @@ def wtp_utility(weights: Floats, willingness: float, score: Floats, cost: Floats
 
 @dataclass(frozen=True)
 class CallCurve:
-    """PGR against the share of calls to the strong model, [B, n + 1] each (RouteLLM, arXiv:2406.18665, section 3)."""
+    """PGR against the share of calls to the strong model, [B, n + 1] each (RouteLLM, arXiv:2406.18665,
+    section 3)."""
 
     share: Floats
     recovered: Floats
@@ -150,7 +160,8 @@ class CallCurve:
 def call_curve(weights: Floats, gain: Floats, weak: Floats, strong: Floats) -> CallCurve:
     """Questions go to the strong model by falling forecast `gain` [n]; weak and strong are scores [n].
 
-    PGR(p) = (r(p) − r(weak)) / (r(strong) − r(weak)). Equal gains share one step, so that their order cannot matter.
+    PGR(p) = (r(p) − r(weak)) / (r(strong) − r(weak)). Equal gains share one step, so that their order cannot
+    matter.
     """
     order = np.argsort(-gain, kind="stable")
     drawn = weights[:, order]
@@ -160,15 +171,15 @@ def call_curve(weights: Floats, gain: Floats, weak: Floats, strong: Floats) -> C
     last = np.append(np.diff(gain[order]) != 0, True)
     share, lift = share[:, last], lift[:, last]
     zero = np.zeros((len(drawn), 1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        recovered = np.concatenate([zero, lift], axis=1) / lift[:, -1:]
+    # A draw in which both models are equal has no PGR.
+    whole = np.where(lift[:, -1:] == 0, np.nan, lift[:, -1:])
+    recovered = np.concatenate([zero, lift], axis=1) / whole
     return CallCurve(np.concatenate([zero, share], axis=1), recovered)
 
 
 def apgr(curve: CallCurve) -> Floats:
     """Area under the call curve by the trapezoid rule, [B]; random routing has .5."""
-    found: Floats = np.trapezoid(curve.recovered, curve.share, axis=1)
-    return found
+    return np.asarray(np.trapezoid(curve.recovered, curve.share, axis=1))
 
 
 def cpt(curve: CallCurve, target: float) -> Floats:
@@ -182,3 +193,29 @@ def cpt(curve: CallCurve, target: float) -> Floats:
         step = np.where(high > low, (target - low) / (high - low), 1.0)
     found = curve.share[rows, before] + step * (curve.share[rows, at] - curve.share[rows, before])
     return np.where(reached.any(axis=1), found, 1.0)
+
+
+def zero_points(tested: DataSet, learned: DataSet, weights: Floats) -> tuple[Floats, Floats]:
+    """The Zero router: the hull of single models, chosen on training rows; (cost, quality) [B, V] on test
+    rows."""
+    vertices = hull(learned.cost_usd.mean(axis=0), learned.score.mean(axis=0))
+    return mean(weights, tested.cost_usd[:, vertices]), mean(weights, tested.score[:, vertices])
+
+
+def operating_points(
+    tested: DataSet, learned: DataSet, here: Routed, there: Routed, weights: Floats
+) -> tuple[Floats, Floats]:
+    """A router's hull over levels of willingness, chosen on training rows; (cost, quality) [B, V] on test
+    rows."""
+    cost, quality = (_picked(table, there.choice).mean(axis=0) for table in (learned.cost_usd, learned.score))
+    vertices = hull(cost, quality)
+    chosen = here.choice[:, vertices]
+    return (
+        mean(weights, _picked(tested.cost_usd, chosen)),
+        mean(weights, _picked(tested.score, chosen)),
+    )
+
+
+def _picked(table: Floats, choice: npt.NDArray[np.int16]) -> Floats:
+    found: Floats = np.take_along_axis(table, choice.astype(np.int64), axis=1)
+    return found

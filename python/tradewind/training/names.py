@@ -29,7 +29,8 @@ ALIASES = {
 
 
 def canonical(name: str) -> str:
-    """Lower case, no organisation, `_` between digits read as `.`: `Meta-Llama-3_1-8B` → `meta-llama-3.1-8b`."""
+    """Lower case, no organisation, `_` between digits read as `.`: `Meta-Llama-3_1-8B` → `meta-
+    llama-3.1-8b`."""
     short = name.rsplit("/", 1)[-1].lower()
     short = "".join(
         "." if mark == "_" and short[i - 1 : i].isdigit() and short[i + 1 : i + 2].isdigit() else mark

@@ -18,7 +18,8 @@ class Price:
 
 
 def load(data: Path) -> dict[str, Price]:
-    """Prices by canonical name, from `data/prices/prices.csv`; the first matching row counts. None there: no prices."""
+    """Prices by canonical name, from `data/prices/prices.csv`; the first matching row counts. None there: no
+    prices."""
     path = data / "prices" / "prices.csv"
     found: dict[str, Price] = {}
     if not path.is_file():

@@ -1,4 +1,5 @@
-"""The shipped router for a pool: profiles from the predictor, or fitted with its heads frozen, in a real plan."""
+"""The shipped router for a pool: profiles from the predictor, or fitted with its heads frozen, in a real
+plan."""
 
 from __future__ import annotations
 
@@ -17,8 +18,11 @@ CLUSTER_SD = 0.5
 """Prior spread of a new model's cluster deviations, logits."""
 
 
-def router(graph: bytes, known: Mapping[str, Profile], trained: DataSet | None, pool: DataSet | None = None) -> ProductionRouter:
-    """The router of a pool. Models without a profile get one from `trained`, the rows outside the evaluated split.
+def router(
+    graph: bytes, known: Mapping[str, Profile], trained: DataSet | None, pool: DataSet | None = None
+) -> ProductionRouter:
+    """The router of a pool. Models without a profile get one from `trained`, the rows outside the evaluated
+    split.
 
     Without such rows (`trained` is None) every model of `pool` must be known.
     """
@@ -29,7 +33,8 @@ def router(graph: bytes, known: Mapping[str, Profile], trained: DataSet | None, 
     found = dict(known)
     if missing and trained is None:
         raise UsageError(
-            f"the predictor has no profile for {listed(missing[:8])}; with `--split` they are fitted on the rows outside it"
+            f"the predictor has no profile for {listed(missing[:8])}; "
+            "with `--split` they are fitted on the rows outside it"
         )
     if missing:
         found |= fitted_profiles(graph, known, data, missing)

@@ -81,7 +81,8 @@ def clusters(answers: Evidence, bias: float, special: float, sd: float) -> tuple
 def trained(
     answers: Evidence, bias: float, special: float, cluster_sd: float, latent: Singles, length_latent: Singles
 ) -> Profile:
-    """The profile of a model of the training sets: ability from the joint scale, latent weights as trained."""
+    """The profile of a model of the training sets: ability from the joint scale, latent weights as
+    trained."""
     return Profile(
         bias=round(bias, 5),
         latent=_short(latent.astype(np.float64)),
@@ -91,18 +92,26 @@ def trained(
     )
 
 
-def fresh(answers: Evidence, expected: float, offset: float, cluster_sd: float, latent_sd: float = 0.3) -> Profile:
+def fresh(
+    answers: Evidence, expected: float, offset: float, cluster_sd: float, latent_sd: float = 0.3
+) -> Profile:
     """The profile of a new model, heads frozen: bias, cluster deviations and latent weights, each shrunk.
 
-    `expected` is the ability that its price lets expect; `offset` says by how much this set is easier for every known
-    model than its texts look, and is taken off, so that the model stays comparable with profiles from elsewhere.
+    `expected` is the ability that its price lets expect; `offset` says by how much this set is easier for
+    every known model than its texts look, and is taken off, so that the model stays comparable with profiles
+    from elsewhere.
     """
     count = len(answers.right)
     ones = np.ones((count, 1))
     start = offset - answers.difficulty
-    bias = float(
-        deviations.ridge_logistic(ones, answers.right, start + expected, np.array([BIAS_SD]), np.zeros(1))[0]
-    ) + expected
+    bias = (
+        float(
+            deviations.ridge_logistic(
+                ones, answers.right, start + expected, np.array([BIAS_SD]), np.zeros(1)
+            )[0]
+        )
+        + expected
+    )
     latent = deviations.ridge_logistic(
         answers.near[:, None] * answers.latent,
         answers.right,
@@ -121,7 +130,8 @@ def fresh(answers: Evidence, expected: float, offset: float, cluster_sd: float, 
 
 
 def set_offset(known: list[tuple[Evidence, Profile]], blend: float) -> float:
-    """How much easier (logits) a set is than its texts look, from models that already have a profile; 0 without any."""
+    """How much easier (logits) a set is than its texts look, from models that already have a profile; 0
+    without any."""
     if not known:
         return 0.0
     logit = []
@@ -145,7 +155,9 @@ def _length_weights(answers: Evidence, ridge: float = 20.0) -> Floats:
     inputs = (answers.near[:, None] * answers.length)[measured]
     inputs = inputs - inputs.mean(axis=0)
     target = np.log(np.maximum(answers.tokens[measured], 1))
-    found: Floats = np.linalg.solve(inputs.T @ inputs + ridge * np.eye(size), inputs.T @ (target - target.mean()))
+    found: Floats = np.linalg.solve(
+        inputs.T @ inputs + ridge * np.eye(size), inputs.T @ (target - target.mean())
+    )
     return found
 
 

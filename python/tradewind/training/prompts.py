@@ -1,7 +1,8 @@
-"""Prompts of our own writing with a difficulty label, which tie the difficulty part to chat (exams alone do not).
+"""Prompts of our own writing with a difficulty label, which tie the difficulty part to chat (exams alone do
+not).
 
-A label from 1 to 5 is the smallest of five capability tiers that would answer the prompt well; it was given before
-any training. Half of the prompts trains, half tests, by a hash of the id.
+A label from 1 to 5 is the smallest of five capability tiers that would answer the prompt well; it was given
+before any training. Half of the prompts trains, half tests, by a hash of the id.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Prompt:
 
 
 def load(folder: Path = FOLDER) -> list[Prompt]:
-    """All prompts of the folder's `*.jsonl`, by id. Raises `ValueError` on a wrong label or a repeated id or text."""
+    """All prompts of the folder's `*.jsonl`, by id. Raises `ValueError` on a wrong label or a repeated id or
+    text."""
     found: dict[str, Prompt] = {}
     texts: set[str] = set()
     for path in sorted(folder.glob("*.jsonl")):
@@ -81,7 +83,8 @@ def length_balance(prompts: Sequence[Prompt]) -> dict[str, float]:
     languages = sorted({p.language for p in prompts})
     groups = {language: [p for p in prompts if p.language == language] for language in languages}
     return {
-        language: spearman([len(p.text) for p in group], [p.label for p in group]) for language, group in groups.items()
+        language: spearman([len(p.text) for p in group], [p.label for p in group])
+        for language, group in groups.items()
     }
 
 

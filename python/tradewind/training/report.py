@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("aiq", "zero", "task_mean", "score", "best_single", "oracle", "saved_at_best_single", "apgr", "cpt50", "cpt80")
+COLUMNS = (
+    "aiq",
+    "zero",
+    "task_mean",
+    "score",
+    "best_single",
+    "oracle",
+    "saved_at_best_single",
+    "apgr",
+    "cpt50",
+    "cpt80",
+)
 
 
 def write(folder: Path, document: Mapping[str, Any]) -> None:
@@ -32,7 +44,9 @@ def markdown(document: Mapping[str, Any]) -> str:
     for name, scores in document["sets"].items():
         cells = [_cell(scores.get(column)) for column in COLUMNS]
         seen = f"{100 * scores['share_of_questions_trained_on']:.0f} %"
-        lines.append(f"| {name} | {scores['n']} | {len(scores['models'])} | {seen} | " + " | ".join(cells) + " |")
+        lines.append(
+            f"| {name} | {scores['n']} | {len(scores['models'])} | {seen} | " + " | ".join(cells) + " |"
+        )
     lines.append("")
     lines += [f"![{name}]({name}.png)" for name, s in document["sets"].items() if "router" in s["frontier"]]
     return "\n".join(lines) + "\n"
@@ -54,9 +68,17 @@ def draw(path: Path, name: str, scores: Mapping[str, Any]) -> None:
     axes = figure.add_subplot()
     frontier = scores["frontier"]
     singles = frontier["singles"]
-    axes.scatter([c for c, _ in singles.values()], [q for _, q in singles.values()], s=18, color="#888888", label="single models")
+    axes.scatter(
+        [c for c, _ in singles.values()],
+        [q for _, q in singles.values()],
+        s=18,
+        color="#888888",
+        label="single models",
+    )
     for model, (cost, quality) in singles.items():
-        axes.annotate(model, (cost, quality), fontsize=5, color="#666666", xytext=(2, 2), textcoords="offset points")
+        axes.annotate(
+            model, (cost, quality), fontsize=5, color="#666666", xytext=(2, 2), textcoords="offset points"
+        )
     for key, colour, label in (("zero", "#cc7722", "Zero router"), ("router", "#1f5fbf", "Tradewind")):
         # Mixing two points is linear in dollars, which a logarithmic axis bends: draw it densely.
         xs, ys = _mixed(frontier[key])
@@ -65,7 +87,9 @@ def draw(path: Path, name: str, scores: Mapping[str, Any]) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("mean cost per question, USD")
     axes.set_ylabel("mean score")
-    axes.set_title(f"{name}: n = {scores['n']}, AIQ {scores['aiq']['value']:.4f}, Zero {scores['zero']['value']:.4f}")
+    axes.set_title(
+        f"{name}: n = {scores['n']}, AIQ {scores['aiq']['value']:.4f}, Zero {scores['zero']['value']:.4f}"
+    )
     axes.legend(loc="lower right", fontsize=8)
     figure.savefig(path, dpi=140)
 
@@ -73,7 +97,7 @@ def draw(path: Path, name: str, scores: Mapping[str, Any]) -> None:
 def _mixed(points: list[list[float]], steps: int = 20) -> tuple[list[float], list[float]]:
     ordered = sorted(points)
     xs, ys = [ordered[0][0]], [ordered[0][1]]
-    for (c0, q0), (c1, q1) in zip(ordered, ordered[1:], strict=False):
+    for (c0, q0), (c1, q1) in itertools.pairwise(ordered):
         xs += [c0 + (c1 - c0) * step / steps for step in range(1, steps + 1)]
         ys += [q0 + (q1 - q0) * step / steps for step in range(1, steps + 1)]
     return xs, ys

@@ -1,4 +1,5 @@
-"""Routers under evaluation: each says, for every question and every willingness to pay, which model it picks."""
+"""Routers under evaluation: each says, for every question and every willingness to pay, which model it
+picks."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ class Forecasts:
 
 
 def sweep(forecasts: Forecasts, willingness: Sequence[float] = WILLINGNESS) -> Routed:
-    """The largest willingness·quality − cost, as the core's strategy `utility` has it; the first among equals."""
+    """The largest willingness·quality − cost, as the core's strategy `utility` has it; the first among
+    equals."""
     columns = [np.argmax(value * forecasts.quality - forecasts.cost_usd, axis=1) for value in willingness]
     return Routed(np.stack(columns, axis=1).astype(np.int16), forecasts.quality)
 
@@ -64,8 +66,8 @@ def sweep(forecasts: Forecasts, willingness: Sequence[float] = WILLINGNESS) -> R
 def list_prices(data: DataSet) -> tuple[Floats, Floats]:
     """USD per million input and output tokens of each model, [M] each, for plans.
 
-    Where the table has none: what the set's own costs come to per token; where these are missing too, one dollar for
-    every model of the set, so that quality alone decides.
+    Where the table has none: what the set's own costs come to per token; where these are missing too, one
+    dollar for every model of the set, so that quality alone decides.
     """
     input_price, output_price = data.input_price.copy(), data.output_price.copy()
     if np.isnan(data.cost_usd).any():
@@ -128,7 +130,8 @@ class ProductionRouter:
         self._column = {model.id.encode(): column for column, model in enumerate(source.models)}
 
     def decisions(self, data: DataSet) -> Iterator[bytes]:
-        """One decision a line, in the order of questions, then of willingness to pay; in chunks of whole lines."""
+        """One decision a line, in the order of questions, then of willingness to pay; in chunks of whole
+        lines."""
         step = max(1, CHUNK // len(WILLINGNESS))
         for start in range(0, len(data), step):
             lines = []

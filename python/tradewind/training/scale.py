@@ -1,9 +1,9 @@
 """Puts the models of all data sets on one scale of ability.
 
-Rasch's model over (task, model) cells, logit P(right) = ability_m + special_{m, set} − difficulty_task, where a
-model that occurs in several sets ties their tasks together. `special` is what a model is better at in one set than
-elsewhere; both parts are shrunk, so that 95 % on saturated questions does not make a small model look perfect on
-everything. The ability is drawn towards what models of that price usually reach.
+Rasch's model over (task, model) cells, logit P(right) = ability_m + special_{m, set} − difficulty_task, where
+a model that occurs in several sets ties their tasks together. `special` is what a model is better at in one
+set than elsewhere; both parts are shrunk, so that 95 % on saturated questions does not make a small model
+look perfect on everything. The ability is drawn towards what models of that price usually reach.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tradewind.training.datasets import DataSet
 Floats = npt.NDArray[np.float64]
 
 SPECIAL_SD = 0.7
-"""Prior spread of `special` in a set of one task, logits; a set of many tasks says more about ability, and `special`
-is the mean of its tasks', so its spread falls with their root."""
+"""Prior spread of `special` in a set of one task, logits; a set of many tasks says more about ability, and
+`special` is the mean of its tasks', so its spread falls with their root."""
 MINIMUM_SPECIAL_SD = 0.15
 DIFFICULTY_SD = 3.0
 INTERACTION_SD = 0.4
-"""Spread of a (task, model) cell round the model, logits: no cell counts for more than its share of this, however
-many questions it has."""
+"""Spread of a (task, model) cell round the model, logits: no cell counts for more than its share of this,
+however many questions it has."""
 MINIMUM_ABILITY_SD = 0.4
 ROUNDS = 8
 
@@ -64,7 +64,8 @@ class _Cells:
 
 
 def fit(sets: Sequence[DataSet]) -> Scale:
-    """Penalised maximum likelihood by Newton's method; the price line and its spread re-estimated each round."""
+    """Penalised maximum likelihood by Newton's method; the price line and its spread re-estimated each
+    round."""
     models = sorted({model for data in sets for model in data.models})
     pairs = [(model, data.name) for data in sets for model in data.models]
     tasks = sorted({SAME_TASK.get(str(task), str(task)) for data in sets for task in np.unique(data.tasks)})
@@ -82,11 +83,13 @@ def fit(sets: Sequence[DataSet]) -> Scale:
     line, spread = np.zeros(2), 1.0
     for _ in range(ROUNDS):
         centre = np.concatenate([line[0] + line[1] * price, np.zeros(p + t)])
-        precision = np.concatenate(
-            [np.full(m, spread**-2), special_sd**-2, np.full(t, DIFFICULTY_SD**-2)]
-        )
+        precision = np.concatenate([np.full(m, spread**-2), special_sd**-2, np.full(t, DIFFICULTY_SD**-2)])
         value = _newton(design, cells, value, centre, precision)
-        line = np.polyfit(price, value[:m], 1)[::-1] if m > 2 and np.ptp(price) > 0 else np.array([value[:m].mean(), 0.0])
+        line = (
+            np.polyfit(price, value[:m], 1)[::-1]
+            if m > 2 and np.ptp(price) > 0
+            else np.array([value[:m].mean(), 0.0])
+        )
         residual = value[:m] - line[0] - line[1] * price
         spread = max(float(np.sqrt((residual**2).mean())), MINIMUM_ABILITY_SD)
     sizes = np.zeros(t)
@@ -115,13 +118,15 @@ def _cells(
         for task in np.unique(data.tasks):
             scores = data.score[data.tasks == task]
             counts = (~np.isnan(scores)).sum(axis=0)
+            at = task_at[SAME_TASK.get(str(task), str(task))]
             for column in np.flatnonzero(counts):
                 model = data.models[column]
-                right = np.nansum(scores[:, column])
-                at = task_at[SAME_TASK.get(str(task), str(task))]
-                found.append((at, model_at[model], pair_at[model, data.name], right, counts[column]))
-    task, model, pair, right, count = (np.array(part) for part in zip(*found, strict=True))
-    return _Cells(task, model, pair, right.astype(float), count.astype(float))
+                pair = pair_at[model, data.name]
+                found.append(
+                    (at, model_at[model], pair, float(np.nansum(scores[:, column])), float(counts[column]))
+                )
+    columns = [np.array(part) for part in zip(*found, strict=True)]
+    return _Cells(*columns)
 
 
 def _newton(design: Floats, cells: _Cells, start: Floats, centre: Floats, precision: Floats) -> Floats:
@@ -144,7 +149,9 @@ def _newton(design: Floats, cells: _Cells, start: Floats, centre: Floats, precis
 
 def _log_prices(sets: Sequence[DataSet], models: Sequence[str]) -> Floats:
     """log10 of the output price; models without a price get the mean."""
-    prices = {model: price for data in sets for model, price in zip(data.models, data.output_price, strict=True)}
+    prices = {
+        model: price for data in sets for model, price in zip(data.models, data.output_price, strict=True)
+    }
     logs = np.array([np.log10(max(prices[model], 1e-3)) for model in models])
     mean = 0.0 if np.isnan(logs).all() else float(np.nanmean(logs))
     return np.where(np.isnan(logs), mean, logs)

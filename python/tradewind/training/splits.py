@@ -1,4 +1,5 @@
-"""Which questions are held out. A split is by question stem across all sets at once, so no question is on both sides."""
+"""Which questions are held out. A split is by question stem across all sets at once, so no question is on
+both sides."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class Split:
 
 
 def parse(text: str, sets: Iterable[DataSet]) -> Split:
-    """`none`, `question:<seed>` (a quarter of the stems) or `task:<name>` (every stem of the task, wherever it occurs)."""
+    """`none`, `question:<seed>` (a quarter of the stems) or `task:<name>` (every stem of the task, wherever
+    it occurs)."""
     kind, _, argument = text.partition(":")
     tables = list(sets)
     if kind == "none" and not argument:

@@ -51,6 +51,7 @@ def write(path: Path, digests: Iterable[str]) -> None:
 
 
 def bucket(stem_digest: str, seed: int) -> float:
-    """A number in [0, 1) that depends on the stem and the seed alone: the same question falls on the same side in every set."""
+    """A number in [0, 1) that depends on the stem and the seed alone: the same question falls on the same
+    side in every set."""
     mixed = hashlib.sha256(f"{seed}:{stem_digest}".encode()).digest()
     return int.from_bytes(mixed[:8], "big") / 2**64

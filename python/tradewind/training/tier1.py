@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,22 +30,24 @@ AGREEMENT = 0.3
 class Settings:
     """What training is told. Chosen on held-out questions of training, never on test rows (see `train`)."""
 
-    heads: HeadSettings = HeadSettings()
-    latents: LatentSettings = LatentSettings()
-    clusters: int = 48
+    heads: HeadSettings = field(default_factory=HeadSettings)
+    latents: LatentSettings = field(default_factory=LatentSettings)
+    clusters: int = 64
     temperature: float = 0.05
-    cluster_sd: float = 0.3
-    deviation_blend: float = 0.5
-    difficulty_beyond: float = 0.7
-    inner_quantile: float = 0.98
+    cluster_sd: float = 0.2
+    deviation_blend: float = 0.0
+    difficulty_beyond: float = 0.4
+    inner_quantile: float = 0.5
     """of the training texts' distance to the nearest centroid"""
-    outer_factor: float = 1.25
+    outer_factor: float = 1.5
     prior_sd: float = 0.1
-    own_weight: float = 300.0
+    own_weight: float = 500.0
     """Weight of one of our own prompts, in questions: exams must not drown them."""
+    own_stillness: float = 100.0
+    """Weight, in questions, with which one of our prompts pulls the latent to 0."""
     own_top: float = 0.3
-    """Difficulty of a prompt with label 5. Below the middle between a cheap and a dear model's ability, the dear
-    one's gain rises with difficulty: labels 1 to 5 must stay on that side."""
+    """Difficulty of a prompt with label 5. Below the middle between a cheap and a dear model's ability, the
+    dear one's gain rises with difficulty: labels 1 to 5 must stay on that side."""
     own_step: float = 1.0
     """Difficulty between two labels."""
     own_sharpness: float = 2.0
@@ -76,14 +78,33 @@ class Tier1:
 def fit(corpus: Corpus, settings: Settings, seed: int, progress: Progress | None = None) -> Tier1:
     """Fits everything on the given material (its own half of our prompts already chosen)."""
     rng = np.random.default_rng(seed)
+    started = fit_difficulty(corpus, settings, rng, progress)
+    return fit_models(started, corpus.materials, corpus.own, settings, rng)
+
+
+def fit_difficulty(
+    corpus: Corpus, settings: Settings, rng: np.random.Generator, progress: Progress | None = None
+) -> Tier1:
+    """Abilities, centroids and the shared difficulty; no profiles yet."""
     materials, dimensions = corpus.materials, corpus.encoder.dimensions
     joint = scale.fit([material.data for material in materials])
     z = np.concatenate([form[:, :dimensions] for m in materials for form in (m.x, m.other)])
     weight = np.concatenate([np.full(2 * len(m.data), len(m.data) ** -0.5) for m in materials])
     centre = deviations.centroids(z, weight, settings.clusters, rng)
+    parameters = _parameters(z, centre, settings)
+    kept = _kept(corpus.own, centre, parameters, dimensions)
+    answers = heads.stack([*exam_answers(materials, joint), *own_answers(corpus.own, kept, settings)])
+    trained = heads.fit(answers, dimensions, settings.heads, rng, progress)
+    blank = Latents(
+        *(np.zeros(shape, np.float32) for shape in ((dimensions, 1), (1,), (1, 0), (0,), (1, 0), (0,)))
+    )
+    return Tier1(corpus.encoder, trained, blank, centre, parameters, {}, joint)
+
+
+def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
     distance = 1 - (z @ centre).max(axis=1)
     inner = float(np.quantile(distance, settings.inner_quantile))
-    parameters = Parameters(
+    return Parameters(
         inner_radius=inner,
         outer_radius=inner * settings.outer_factor,
         difficulty_beyond=settings.difficulty_beyond,
@@ -91,25 +112,26 @@ def fit(corpus: Corpus, settings: Settings, seed: int, progress: Progress | None
         temperature=settings.temperature,
         prior_sd=settings.prior_sd,
     )
-    kept = _kept(corpus.own, centre, parameters, dimensions)
-    answers = heads.stack([*exam_answers(materials, joint), *own_answers(corpus.own, kept, settings)])
-    trained = heads.fit(answers, dimensions, settings.heads, rng, progress)
-    blank = Latents(*(np.zeros(shape, np.float32) for shape in ((dimensions, 1), (1,), (1, 0), (0,), (1, 0), (0,))))
-    started = Tier1(corpus.encoder, trained, blank, centre, parameters, {}, joint)
-    return fit_models(started, materials, settings, rng)
 
 
-def fit_models(started: Tier1, materials: Sequence[Material], settings: Settings, rng: np.random.Generator) -> Tier1:
-    """Adds what tells models apart, with the difficulty frozen: latents, cluster deviations, answer lengths."""
+def fit_models(
+    started: Tier1, materials: Sequence[Material], own: Own, settings: Settings, rng: np.random.Generator
+) -> Tier1:
+    """Adds what tells models apart, with the difficulty frozen: latents, cluster deviations, answer
+    lengths."""
     names = sorted({model for material in materials for model in material.data.models})
     tasks = [_latent_task(started, material, names) for material in materials]
+    if len(own.labels):
+        tasks.append(_no_deviation(started, own, names, settings.own_stillness))
     latents, of_latent, of_length = deviations.fit_latents(tasks, len(names), settings.latents, rng)
     fitted = replace(started, latents=latents)
     evidence = {name: profiles.Evidence.empty() for name in names}
     for material in materials:
         prediction = fitted.predict(material.x)
         for column, model in enumerate(material.data.models):
-            evidence[model] = evidence[model].add(profiles.evidence(fitted.parameters, prediction, material.data, column))
+            evidence[model] = evidence[model].add(
+                profiles.evidence(fitted.parameters, prediction, material.data, column)
+            )
     found = {
         name: profiles.trained(
             evidence[name],
@@ -125,16 +147,19 @@ def fit_models(started: Tier1, materials: Sequence[Material], settings: Settings
 
 
 def reshaped(fitted: Tier1, materials: Sequence[Material], settings: Settings) -> Tier1:
-    """The same heads and latents with other shrinkage, blend or temperature: for choosing these by routing value."""
-    parameters = replace(
-        fitted.parameters, deviation_blend=settings.deviation_blend, temperature=settings.temperature
-    )
+    """The same heads and latents with other shrinkage, blend or temperature: for choosing these by routing
+    value."""
+    dimensions = fitted.encoder.dimensions
+    z = np.concatenate([form[:, :dimensions] for m in materials for form in (m.x, m.other)])
+    parameters = _parameters(z, fitted.centroids, settings)
     changed = replace(fitted, parameters=parameters)
     evidence = {name: profiles.Evidence.empty() for name in fitted.profiles}
     for material in materials:
         prediction = changed.predict(material.x)
         for column, model in enumerate(material.data.models):
-            evidence[model] = evidence[model].add(profiles.evidence(changed.parameters, prediction, material.data, column))
+            evidence[model] = evidence[model].add(
+                profiles.evidence(changed.parameters, prediction, material.data, column)
+            )
     found = {
         name: replace(
             profile,
@@ -181,8 +206,8 @@ def exam_answers(materials: Sequence[Material], joint: Scale) -> list[Answers]:
 def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
     """Our own prompts as answers of five pseudo models: that of tier τ answers well if and only if τ ≥ label.
 
-    `kept` [n] is the share of the difficulty that the forecast keeps at the prompt's distance; the heads are trained so
-    that what remains is right.
+    `kept` [n] is the share of the difficulty that the forecast keeps at the prompt's distance; the heads are
+    trained so that what remains is right.
     """
     if len(own.labels) == 0:
         return []
@@ -205,7 +230,9 @@ def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
 def _kept(own: Own, centre: Singles, parameters: Parameters, dimensions: int) -> Floats:
     z = own.x[:, :dimensions]
     nothing = np.zeros((len(z), 0))
-    near = forecast.nearness(Prediction(nothing, nothing, nothing, (z @ centre).astype(np.float64)), parameters)
+    near = forecast.nearness(
+        Prediction(nothing, nothing, nothing, (z @ centre).astype(np.float64)), parameters
+    )
     return near + (1 - near) * parameters.difficulty_beyond
 
 
@@ -229,6 +256,21 @@ def _latent_task(started: Tier1, material: Material, names: Sequence[str]) -> La
         logit=(ability - difficulty[:, None]).astype(np.float32),
         log_length=np.nan_to_num(centred).astype(np.float32),
         length_weight=(measured / max(len(data.models), 1)).astype(np.float32),
+    )
+
+
+def _no_deviation(started: Tier1, own: Own, names: Sequence[str], weight: float) -> LatentTask:
+    """Chat says nothing of one model against another, so there the latent should be still: answers right half
+    the time at logit 0 pull it to 0."""
+    shape = (len(own.labels), len(names))
+    return LatentTask(
+        z=own.x[:, : started.encoder.dimensions],
+        models=list(range(len(names))),
+        right=np.full(shape, 0.5, np.float32),
+        weight=np.full(shape, weight / len(names), np.float32),
+        logit=np.zeros(shape, np.float32),
+        log_length=np.zeros(shape, np.float32),
+        length_weight=np.zeros(shape, np.float32),
     )
 
 

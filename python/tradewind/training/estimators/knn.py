@@ -1,4 +1,5 @@
-"""The mean score of the nearest training questions (RouterBench, arXiv:2403.12031; k = 100 after our own trials)."""
+"""The mean score of the nearest training questions (RouterBench, arXiv:2403.12031; k = 100 after our own
+trials)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from tradewind.training import corpus, distill
 from tradewind.training.corpus import Encoder
 from tradewind.training.datasets import DataSet
 from tradewind.training.fitting import Entry, Given, Routers
-from tradewind.training.routing import Forecasts, Router, Routed, sweep
+from tradewind.training.routing import Forecasts, Routed, Router, sweep
 
 NEIGHBOURS = 100
 DIMENSIONS = 128

@@ -1,4 +1,5 @@
-"""Knows nothing of the question: each model's mean score and cost. Its router is the Zero router without mixing."""
+"""Knows nothing of the question: each model's mean score and cost. Its router is the Zero router without
+mixing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Is told the task of each question, which no router in service is: the strongest simple baseline on known tasks."""
+"""Is told the task of each question, which no router in service is: the strongest simple baseline on known
+tasks."""
 
 from __future__ import annotations
 

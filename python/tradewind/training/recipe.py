@@ -1,0 +1,312 @@
+"""How the shipped predictor is made from a corpus: settings chosen by routing value on held-out questions,
+then one fit.
+
+Everything here happens on training questions alone; `evaluate --fit tier1` and `train` share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tradewind.training import forecast, splits, stems, tier1, value
+from tradewind.training.corpus import Corpus, Material, Own
+from tradewind.training.datasets import DataSet
+from tradewind.training.prompts import spearman
+from tradewind.training.scale import SAME_TASK
+from tradewind.training.tier1 import Settings, Tier1
+
+Floats = npt.NDArray[np.float64]
+Say = Callable[[str, int, int], None]
+
+TUNED_SHARE = 0.2
+"""of the training stems, held out while settings are chosen"""
+TASK_FOLDS = 4
+LARGE_TASK = 300
+REACHES = ((0.2, 2.0), (0.5, 1.5), (0.98, 1.25))
+"""(quantile of the training distances that is the inner radius, outer as a factor of it)"""
+CLUSTER_SDS = (0.1, 0.2, 0.3)
+BLENDS = (0.0, 0.25)
+MINIMUM_SET = 100
+"""Held-out questions below which a set has no say."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Says nothing."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting and what it was worth above Zero, in units of score."""
+
+    inner_quantile: float
+    outer_factor: float
+    cluster_sd: float
+    blend: float
+    in_domain: float
+    """mean over sets of held-out questions"""
+    left_out: float
+    """mean over left-out tasks"""
+    worst: float
+    """mean over all of them of what lies below Zero: doing harm weighs more than doing good"""
+
+    @property
+    def merit(self) -> float:
+        """What is maximised."""
+        return self.in_domain + self.left_out + self.worst
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The settings, and how they were found."""
+
+    settings: Settings
+    trials: tuple[Trial, ...]
+    beyond: dict[str, float]
+    """by left-out set: the share of the difficulty that its outcomes support"""
+
+    def document(self) -> dict[str, Any]:
+        """For the manifest."""
+        trials = [{name: round(number, 5) for name, number in asdict(trial).items()} for trial in self.trials]
+        return {"settings": asdict(self.settings), "trials": trials, "difficulty_beyond": self.beyond}
+
+
+def fit(
+    corpus: Corpus, seed: int, say: Say = silent, settings: Settings | None = None
+) -> tuple[Tier1, Choice]:
+    """Chooses, then fits on everything."""
+    chosen = choose(corpus, settings or Settings(), seed, say)
+    return tier1.fit(corpus, chosen.settings, seed, _part(say, "fitting")), chosen
+
+
+def choose(corpus: Corpus, settings: Settings, seed: int, say: Say = silent) -> Choice:
+    """Shrinkage and blend by routing value; what stays of the difficulty beyond the radius by leaving sets
+    out."""
+    beyond = difficulty_beyond(corpus, settings, seed, say)
+    if beyond:
+        settings = replace(settings, difficulty_beyond=round(float(np.mean(list(beyond.values()))), 3))
+    rehearsals = _rehearsals(corpus, settings, seed, say)
+    count = len(REACHES) * len(CLUSTER_SDS) + len(BLENDS) - 1
+    trials: list[Trial] = []
+
+    def attempt(inner: float, outer: float, sd: float, blend: float) -> None:
+        say("choosing shrinkage", len(trials), count)
+        trials.append(
+            _attempt(
+                rehearsals,
+                replace(
+                    settings, inner_quantile=inner, outer_factor=outer, cluster_sd=sd, deviation_blend=blend
+                ),
+            )
+        )
+
+    for (inner, outer), sd in product(REACHES, CLUSTER_SDS):
+        attempt(inner, outer, sd, BLENDS[0])
+    best = max(trials, key=lambda trial: trial.merit)
+    for blend in BLENDS[1:]:
+        attempt(best.inner_quantile, best.outer_factor, best.cluster_sd, blend)
+    best = max(trials, key=lambda trial: trial.merit)
+    chosen = replace(
+        settings,
+        inner_quantile=best.inner_quantile,
+        outer_factor=best.outer_factor,
+        cluster_sd=best.cluster_sd,
+        deviation_blend=best.blend,
+    )
+    return Choice(chosen, tuple(trials), beyond)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A predictor fitted without some questions, and these questions."""
+
+    fitted: Tier1
+    learned: tuple[Material, ...]
+    tested: tuple[tuple[Material, Material], ...]
+    """(held-out rows, training rows) of pools"""
+    in_domain: bool
+
+
+def _rehearsals(corpus: Corpus, settings: Settings, seed: int, say: Say) -> list[Rehearsal]:
+    """One with held-out questions, four with left-out tasks."""
+    questions = splits.held_out([material.data for material in corpus.materials], seed, TUNED_SHARE)
+    parts = [questions, *(task_fold(corpus.materials, fold, seed) for fold in range(TASK_FOLDS))]
+    pools = value.pools(corpus.materials)
+    found = []
+    for number, held_out in enumerate(parts):
+        learned = tuple(m for m in without(corpus.materials, held_out) if len(m.data))
+        if not held_out or not learned:
+            continue
+        stage = f"rehearsing, {number + 1} of {len(parts)}"
+        fitted = tier1.fit(replace(corpus, materials=learned), settings, seed, _part(say, stage))
+        tested = []
+        for pool, rest in zip(pools, without(pools, held_out), strict=True):
+            groups = (
+                [np.isin(pool.data.stems, sorted(held_out))]
+                if number == 0
+                else [rows for _, rows in task_groups(pool.data, number - 1, seed)]
+            )
+            here = [pool.take(rows) for rows in groups if rows.sum() >= MINIMUM_SET]
+            if len(rest.data) and known(fitted, pool):
+                tested += [(part, rest) for part in here]
+        found.append(Rehearsal(fitted, learned, tuple(tested), number == 0))
+    return found
+
+
+def _attempt(rehearsals: Sequence[Rehearsal], settings: Settings) -> Trial:
+    inside: list[float] = []
+    outside: list[float] = []
+    for rehearsal in rehearsals:
+        changed = tier1.reshaped(rehearsal.fitted, rehearsal.learned, settings)
+        found = [gain(changed, here, there) for here, there in rehearsal.tested]
+        (inside if rehearsal.in_domain else outside).extend(number for number in found if number is not None)
+    return Trial(
+        settings.inner_quantile,
+        settings.outer_factor,
+        settings.cluster_sd,
+        settings.deviation_blend,
+        _mean(inside),
+        _mean(outside),
+        _mean([min(number, 0.0) for number in (*inside, *outside)]),
+    )
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return float(np.mean(numbers)) if numbers else 0.0
+
+
+def gain(fitted: Tier1, tested: Material, learned: Material) -> float | None:
+    """Routing value above Zero's on one pool; None where it cannot be measured."""
+    once = np.ones((1, len(tested.data)))
+    values = value.measure(
+        tested.data, learned.data, value.route(fitted, tested), value.route(fitted, learned), once
+    )
+    return None if values is None else float(values.router[0] - values.zero[0])
+
+
+def task_fold(materials: Sequence[Material], fold: int, seed: int) -> frozenset[str]:
+    """The stems of a quarter of all tasks, wherever these questions occur."""
+    return frozenset(
+        str(stem)
+        for material in materials
+        for stem, task in zip(material.data.stems, material.data.tasks, strict=True)
+        if fold_of(str(task), seed) == fold
+    )
+
+
+def fold_of(task: str, seed: int) -> int:
+    """Which of the folds a task is in."""
+    return int(stems.bucket(SAME_TASK.get(task, task), seed) * TASK_FOLDS)
+
+
+def task_groups(data: DataSet, fold: int, seed: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """(name, mask): each large task of the fold, and its small ones together."""
+    small = np.zeros(len(data), bool)
+    found = []
+    for task in np.unique(data.tasks):
+        if fold_of(str(task), seed) != fold:
+            continue
+        rows = data.tasks == task
+        if rows.sum() >= LARGE_TASK:
+            found.append((f"{data.name}: {task}", rows))
+        else:
+            small |= rows
+    if small.any():
+        found.append((f"{data.name}: small tasks, part {fold + 1}", small))
+    return found
+
+
+def known(fitted: Tier1, material: Material) -> bool:
+    """Whether every model of the set has a profile."""
+    return all(model in fitted.profiles for model in material.data.models)
+
+
+def difficulty_beyond(corpus: Corpus, settings: Settings, seed: int, say: Say = silent) -> dict[str, float]:
+    """For each set, left out by stem: the factor on the predicted difficulty that makes its outcomes
+    likeliest.
+
+    Where the forecast knows nothing, 0 is best: every question then counts as an average one.
+    """
+    found = {}
+    for material in corpus.materials:
+        name = material.data.name
+        others = without(
+            [m for m in corpus.materials if m.data.name != name], frozenset(material.data.stems.tolist())
+        )
+        others = [m for m in others if len(m.data)]
+        if len(others) < 2 or len(material.data) < MINIMUM_SET:
+            continue
+        rng = np.random.default_rng(seed)
+        started = tier1.fit_difficulty(
+            replace(corpus, materials=tuple(others)), settings, rng, _part(say, f"leaving out {name}")
+        )
+        found[name] = _best_factor(started, material)
+    return found
+
+
+def _best_factor(started: Tier1, material: Material) -> float:
+    data = material.data
+    difficulty = started.predict(material.x).difficulty.mean(axis=1)
+    known = [column for column, model in enumerate(data.models) if model in started.scale.ability]
+    if not known:
+        known = list(range(len(data.models)))
+    score = data.score[:, known]
+    # Abilities on the left-out set, from its own means: only the difficulty is in question.
+    mean = np.clip(np.nanmean(score, axis=0), 0.01, 0.99)
+    ability = np.array(
+        [
+            started.scale.ability.get(data.models[column], float(np.log(m / (1 - m))))
+            for column, m in zip(known, mean, strict=True)
+        ]
+    )
+    likelihood = []
+    factors = np.linspace(0, 1, 21)
+    for factor in factors:
+        logit = ability - factor * difficulty[:, None]
+        likelihood.append(np.nansum(score * logit - np.logaddexp(0, logit)))
+    return float(factors[int(np.argmax(likelihood))])
+
+
+def without(materials: Sequence[Material], held_out: frozenset[str]) -> list[Material]:
+    """The rows outside the split."""
+    barred = sorted(held_out)
+    return [material.take(~np.isin(material.data.stems, barred)) for material in materials]
+
+
+def only(materials: Sequence[Material], held_out: frozenset[str]) -> list[Material]:
+    """The rows inside the split."""
+    allowed = sorted(held_out)
+    return [material.take(np.isin(material.data.stems, allowed)) for material in materials]
+
+
+def chat_ranking(fitted: Tier1, own: Own, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Spearman(label, forecast gain of the dear over the cheap model) on our own prompts, by pair; and the
+    share of the prompts beyond the radius."""
+    prediction = fitted.predict(own.x)
+    found: dict[str, Any] = {
+        "n": len(own.labels),
+        "difficulty": _round(spearman(prediction.difficulty.mean(axis=1), own.labels)),
+    }
+    for cheap, dear in pairs:
+        if cheap in fitted.profiles and dear in fitted.profiles:
+            quality, _ = forecast.quality(
+                prediction, fitted.parameters, [fitted.profiles[cheap], fitted.profiles[dear]]
+            )
+            found[f"{dear} over {cheap}"] = _round(spearman(quality[:, 1] - quality[:, 0], own.labels))
+    near = forecast.nearness(prediction, fitted.parameters)
+    found["share_beyond_inner_radius"] = _round(float((near < 1).mean()))
+    found["share_beyond_outer_radius"] = _round(float((near <= 0).mean()))
+    return found
+
+
+def _round(number: float) -> float:
+    return round(number, 4)
+
+
+def _part(say: Say, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: say(stage, done, total)
