@@ -1,8 +1,8 @@
 """The router as a library: decides in process, without any gateway.
 
-    engine = Engine.from_config("config/")
-    decision = engine.decide({"model": "auto", "messages": [{"role": "user", "content": "Hello"}]})
-    print(decision.chosen.model, decision.chosen.cost_usd)
+engine = Engine.from_config("config/")
+decision = engine.decide({"model": "auto", "messages": [{"role": "user", "content": "Hello"}]})
+print(decision.chosen.model, decision.chosen.cost_usd)
 """
 
 from __future__ import annotations
@@ -79,7 +79,11 @@ class Engine:
 
     @classmethod
     def from_config(
-        cls, place: Path | str | None = None, *, predictor_at: Path | str | None = None, executor: str = "native"
+        cls,
+        place: Path | str | None = None,
+        *,
+        predictor_at: Path | str | None = None,
+        executor: str = "native",
     ) -> Self:
         """From a folder or file of resources, or from a plan source (`.json`); `None` is the shipped configuration.
 
@@ -128,10 +132,18 @@ class Engine:
         return self._planner.decide_lines(lines, tenant=tenant, at_ns=at_ns, seed=seed)
 
     def explain(
-        self, body: Body, *, tenant: str = "default", willingness_to_pay_usd: float | None = None, at_ns: int = 0, seed: int = 0
+        self,
+        body: Body,
+        *,
+        tenant: str = "default",
+        willingness_to_pay_usd: float | None = None,
+        at_ns: int = 0,
+        seed: int = 0,
     ) -> Explanation:
         """Decides, and says what would have changed the choice."""
-        made = self.decide(body, tenant=tenant, willingness_to_pay_usd=willingness_to_pay_usd, at_ns=at_ns, seed=seed)
+        made = self.decide(
+            body, tenant=tenant, willingness_to_pay_usd=willingness_to_pay_usd, at_ns=at_ns, seed=seed
+        )
         above, below = flips(made)
         return Explanation(made, made.ranking[1] if len(made.ranking) > 1 else None, above, below)
 
@@ -158,7 +170,11 @@ def flips(made: Decision) -> tuple[Flip | None, Flip | None]:
     if made.objective.willingness_to_pay_usd is None or made.objective.relaxed:
         return None, None
     better = [other for other in made.ranking if other.quality > first.quality]
-    worse = [other for other in made.ranking if other.quality < first.quality and other.cost_nanousd < first.cost_nanousd]
+    worse = [
+        other
+        for other in made.ranking
+        if other.quality < first.quality and other.cost_nanousd < first.cost_nanousd
+    ]
     above = min((Flip(_crossing(first, other), other.model) for other in better), key=_place, default=None)
     below = max((Flip(_crossing(first, other), other.model) for other in worse), key=_place, default=None)
     return above, below
@@ -174,7 +190,9 @@ def read_plan(file: Path) -> bytes:
 
 def text_body(text: str, model: str = "auto") -> bytes:
     """The body of a chat call with one user message."""
-    return json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}, ensure_ascii=False).encode()
+    return json.dumps(
+        {"model": model, "messages": [{"role": "user", "content": text}]}, ensure_ascii=False
+    ).encode()
 
 
 def _bytes(body: Body) -> bytes:

@@ -216,7 +216,10 @@ def _model_from(document: Mapping[str, Any]) -> Model:
 
 
 def _route(route: Route) -> dict[str, Any]:
-    constraints = {**vars(route.constraints), "match_labels": dict(sorted(route.constraints.match_labels.items())) or None}
+    constraints = {
+        **vars(route.constraints),
+        "match_labels": dict(sorted(route.constraints.match_labels.items())) or None,
+    }
     return {
         "id": route.id,
         "aliases": list(route.aliases),

@@ -36,7 +36,19 @@ def run(arguments: list[str]) -> int:
 
 def application() -> typer.Typer:
     """Every command, in the order of a first day with Tradewind."""
-    from tradewind.cli import bench, decide, evaluate, features, ledger, plan, replay, route, serve, simulate, train
+    from tradewind.cli import (
+        bench,
+        decide,
+        evaluate,
+        features,
+        ledger,
+        plan,
+        replay,
+        route,
+        serve,
+        simulate,
+        train,
+    )
 
     app = typer.Typer(
         name="tradewind",

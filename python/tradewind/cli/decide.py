@@ -15,12 +15,17 @@ from tradewind.errors import UsageError
 
 
 def decide(
-    input: Annotated[Path, typer.Option("--input", help="JSON Lines of {id, body | text, willingness_to_pay_usd?}; - is stdin.")],
+    input: Annotated[
+        Path,
+        typer.Option("--input", help="JSON Lines of {id, body | text, willingness_to_pay_usd?}; - is stdin."),
+    ],
     plan: Annotated[Path | None, typer.Argument(help="Plan source (.json), in place of --config.")] = None,
     config: options.Config = None,
     predictor: options.Predictor = None,
     executor: options.ExecutorOption = Executor.native,
-    at: Annotated[str | None, typer.Option(help="Time of the calls, RFC 3339. The epoch where absent.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Time of the calls, RFC 3339. The epoch where absent.")
+    ] = None,
     seed: options.Seed = 0,
     tenant: Annotated[str, typer.Option(help="Namespace of the caller.")] = "default",
     as_json: options.Json = False,
@@ -53,7 +58,9 @@ def when(moment: str, flag: str) -> datetime:
     except ValueError:
         time = datetime.min
     if time.tzinfo is None:
-        raise UsageError(f"{flag} is `{moment}`; expected a time with its zone, such as `2026-01-31T12:00:00Z`", flag)
+        raise UsageError(
+            f"{flag} is `{moment}`; expected a time with its zone, such as `2026-01-31T12:00:00Z`", flag
+        )
     return time
 
 
@@ -71,7 +78,9 @@ def show(decisions: bytes, quiet: bool) -> int:
             rows.append((str(given["id"]), f"error: {given['error']['message']}", "", ""))
             continue
         chosen = next(each for each in given["candidates"] if each["model"] == given["chosen"])
-        rows.append((given["id"], given["chosen"], f"{chosen['quality']:.2f}", f"${chosen['cost_nanousd'] / 1e9:.6f}"))
+        rows.append(
+            (given["id"], given["chosen"], f"{chosen['quality']:.2f}", f"${chosen['cost_nanousd'] / 1e9:.6f}")
+        )
     if not quiet:
         from rich.table import Table
 

@@ -49,7 +49,9 @@ def complain(message: str, code: str = "") -> None:
 
 def show_problem(problem: Problem) -> None:
     """One problem of a configuration."""
-    words().print("[red]error[/red]: " if problem.severity == "error" else "[yellow]warning[/yellow]: ", end="")
+    words().print(
+        "[red]error[/red]: " if problem.severity == "error" else "[yellow]warning[/yellow]: ", end=""
+    )
     words().print(str(problem), markup=False, soft_wrap=True)
 
 
@@ -74,3 +76,23 @@ def write(file: Path, text: bytes) -> None:
         file.write_bytes(text)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}", str(file)) from None
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def need_training() -> None:
+    """The learning stack is an extra: serving does not carry it."""
+    import importlib.util
+
+    missing = [
+        name
+        for name in ("onnx", "pyarrow", "sklearn", "matplotlib")
+        if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise UsageError(
+            f"{', '.join(missing)} not installed; `pip install 'tradewind[training]'` brings what training needs"
+        )

@@ -27,7 +27,9 @@ Place = Annotated[Path, typer.Argument(help="Folder or file of resources.")]
 
 def assemble(
     place: Place,
-    to: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout where absent.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; stdout where absent.")
+    ] = None,
     predictor: options.Predictor = None,
 ) -> None:
     """Write the plan source that a gateway reads."""
@@ -72,7 +74,12 @@ def _problems(place: Path, predictor: Path | None) -> tuple[Problem, ...]:
     rows = core.check_plan(engine.read_plan(place), [artifact.graph])
     return tuple(
         Problem(
-            row["code"], row["message"], row["path"], str(place), accepted=tuple(row["accepted"]), severity=row["severity"]
+            row["code"],
+            row["message"],
+            row["path"],
+            str(place),
+            accepted=tuple(row["accepted"]),
+            severity=row["severity"],
         )
         for row in rows
     )

@@ -22,7 +22,8 @@ def route(
     executor: options.ExecutorOption = Executor.native,
     model: Annotated[str, typer.Option(help="Alias or model asked for.")] = "auto",
     willingness_to_pay: Annotated[
-        float | None, typer.Option(min=0, help="USD per request for quality from 0 to 1, in place of the policy's.")
+        float | None,
+        typer.Option(min=0, help="USD per request for quality from 0 to 1, in place of the policy's."),
     ] = None,
     tenant: Annotated[str, typer.Option(help="Namespace of the caller.")] = "default",
     seed: options.Seed = 0,
@@ -48,7 +49,16 @@ def candidates(explanation: Explanation) -> Table:
     from rich.table import Table
 
     made = explanation.decision
-    table = Table("", "model", "quality", "cost", "tokens out", "utility", "", title=f"{made.route} · {made.input_tokens} tokens in")
+    table = Table(
+        "",
+        "model",
+        "quality",
+        "cost",
+        "tokens out",
+        "utility",
+        "",
+        title=f"{made.route} · {made.input_tokens} tokens in",
+    )
     for column in (2, 3, 4, 5):
         table.columns[column].justify = "right"
     refused = [candidate for candidate in made.candidates if not candidate.admitted]
@@ -60,7 +70,11 @@ def candidates(explanation: Explanation) -> Table:
             dollars(candidate.cost_usd),
             str(candidate.output_tokens),
             f"{candidate.utility:+.6f}" if candidate.utility is not None else "",
-            "chosen" if candidate is made.chosen else f"refused: {candidate.reason}" if candidate.reason else "",
+            "chosen"
+            if candidate is made.chosen
+            else f"refused: {candidate.reason}"
+            if candidate.reason
+            else "",
             style="bold" if candidate is made.chosen else "dim" if not candidate.admitted else None,
         )
     return table
@@ -69,7 +83,9 @@ def candidates(explanation: Explanation) -> Table:
 def sentences(explanation: Explanation) -> list[str]:
     """What a person asks next, answered."""
     made, second = explanation.decision, explanation.runner_up
-    said = [f"Chosen: {made.chosen.name}, forecast to answer well with {made.chosen.quality:.1%} for {dollars(made.chosen.cost_usd)}."]
+    said = [
+        f"Chosen: {made.chosen.name}, forecast to answer well with {made.chosen.quality:.1%} for {dollars(made.chosen.cost_usd)}."
+    ]
     if second is not None and made.chosen.utility is not None and second.utility is not None:
         said.append(
             f"Runner-up: {second.name}. Utility (willingness to pay × quality − cost): "
@@ -81,11 +97,17 @@ def sentences(explanation: Explanation) -> list[str]:
         said.append(f"No model satisfies every limit; relaxed: {', '.join(made.objective.relaxed)}.")
     if made.objective.willingness_to_pay_usd is None:
         return said
-    said.append(f"A perfect answer in place of a useless one is worth {dollars(made.objective.willingness_to_pay_usd)} here.")
+    said.append(
+        f"A perfect answer in place of a useless one is worth {dollars(made.objective.willingness_to_pay_usd)} here."
+    )
     if explanation.above is not None:
-        said.append(f"Above {dollars(explanation.above.willingness_to_pay_usd)} the choice flips to {_name(explanation.above.model)}.")
+        said.append(
+            f"Above {dollars(explanation.above.willingness_to_pay_usd)} the choice flips to {_name(explanation.above.model)}."
+        )
     if explanation.below is not None:
-        said.append(f"Below {dollars(explanation.below.willingness_to_pay_usd)} the choice flips to {_name(explanation.below.model)}.")
+        said.append(
+            f"Below {dollars(explanation.below.willingness_to_pay_usd)} the choice flips to {_name(explanation.below.model)}."
+        )
     if explanation.above is None and explanation.below is None and not made.objective.relaxed:
         said.append("No willingness to pay changes the choice.")
     return said

@@ -46,7 +46,13 @@ class Document:
 def read(text: bytes, file: str) -> tuple[list[Document], list[Problem]]:
     """The documents of a file, empty ones left out, and what is wrong with its YAML."""
     if len(text) > LARGEST_FILE:
-        return [], [Problem("file_too_large", f"the file has {len(text)} bytes; at most {LARGEST_FILE} are read", file=file)]
+        return [], [
+            Problem(
+                "file_too_large",
+                f"the file has {len(text)} bytes; at most {LARGEST_FILE} are read",
+                file=file,
+            )
+        ]
     documents: list[Document] = []
     reader = _Reader(file)
     try:
@@ -61,7 +67,12 @@ def read(text: bytes, file: str) -> tuple[list[Document], list[Problem]]:
         mark = error.problem_mark or error.context_mark
         message = ", ".join(part for part in (error.context, error.problem) if part)
         reader.problems.append(
-            Problem("invalid_yaml", f"the YAML cannot be read: {message}", file=file, line=mark.line + 1 if mark else None)
+            Problem(
+                "invalid_yaml",
+                f"the YAML cannot be read: {message}",
+                file=file,
+                line=mark.line + 1 if mark else None,
+            )
         )
     except yaml.YAMLError as error:
         reader.problems.append(Problem("invalid_yaml", f"the YAML cannot be read: {error}", file=file))
@@ -96,7 +107,9 @@ class _Reader:
         line = node.start_mark.line + 1
         self.left -= 1
         if self.left < 0:
-            raise _TooMuch(f"the file has more than {MOST_VALUES} values after its aliases are expanded", line)
+            raise _TooMuch(
+                f"the file has more than {MOST_VALUES} values after its aliases are expanded", line
+            )
         # An alias to a node around itself has no end; it is caught here too.
         if len(path) > DEEPEST:
             raise _TooMuch(f"the document is nested deeper than {DEEPEST} levels", line)
@@ -106,7 +119,9 @@ class _Reader:
             return [self._item(item, (*path, index), lines) for index, item in enumerate(node.value)]
         return self._scalar(node, path)
 
-    def _entries(self, node: yaml.MappingNode, path: Path, lines: dict[Path, int]) -> Iterator[tuple[str, Any]]:
+    def _entries(
+        self, node: yaml.MappingNode, path: Path, lines: dict[Path, int]
+    ) -> Iterator[tuple[str, Any]]:
         seen: dict[str, int] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
@@ -115,7 +130,9 @@ class _Reader:
                 self._refuse("invalid_key", "a key is a string; write it in quotes", path, line)
                 continue
             if key in seen:
-                self._refuse("duplicate_key", f"`{key}` stands twice, first in line {seen[key]}", (*path, key), line)
+                self._refuse(
+                    "duplicate_key", f"`{key}` stands twice, first in line {seen[key]}", (*path, key), line
+                )
                 continue
             seen[key] = line
             lines[(*path, key)] = line

@@ -65,7 +65,9 @@ def files(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise UsageError(f"no file or folder is at {place}", str(place))
-    found = sorted(path for path in place.iterdir() if path.suffix in (".yaml", ".yml") and not path.name.startswith("."))
+    found = sorted(
+        path for path in place.iterdir() if path.suffix in (".yaml", ".yml") and not path.name.startswith(".")
+    )
     if not found:
         raise UsageError(f"{place} holds no .yaml or .yml file", str(place))
     return found
@@ -95,13 +97,21 @@ def parse(found: list[Document], wrong: list[Problem] | None = None) -> Resource
 
 def _resource(document: Document, wrong: list[Problem]) -> ModelPool | RoutingPolicy | Namespace | None:
     if not isinstance(document.value, dict):
-        wrong.append(problems.problem(document, (), "invalid_type", "a document is a map with `apiVersion`, `kind`, `metadata`"))
+        wrong.append(
+            problems.problem(
+                document, (), "invalid_type", "a document is a map with `apiVersion`, `kind`, `metadata`"
+            )
+        )
         return None
     kinds = tuple(KINDS)
     kind = document.value.get("kind")
     shape = KINDS.get(kind) if isinstance(kind, str) else None
     if shape is None:
-        message = unknown("kind", str(kind), kinds) if kind is not None else f"`kind` is required: one of {problems.listed(kinds)}"
+        message = (
+            unknown("kind", str(kind), kinds)
+            if kind is not None
+            else f"`kind` is required: one of {problems.listed(kinds)}"
+        )
         wrong.append(problems.problem(document, ("kind",), "unknown_name", message, kinds))
         return None
     try:
@@ -117,4 +127,3 @@ def _add(into: dict[Any, Sourced[Kind]], key: Any, found: Sourced[Kind], wrong: 
         name = "/".join(key) if isinstance(key, tuple) else key
         message = f"{found.resource.kind} `{name}` stands twice, first in {first.document.file}:{first.document.line(())}"
         wrong.append(problems.problem(found.document, ("metadata", "name"), "duplicate_resource", message))
-

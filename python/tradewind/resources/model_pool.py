@@ -15,7 +15,9 @@ class Service(Shape):
 
     name: formats.NamespaceName = Field(description="Name of the Service.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(description="Port of the Service.")
-    path: formats.UrlPath = Field(default="/v1", description="Path of the API, up to and without `/chat/completions`.")
+    path: formats.UrlPath = Field(
+        default="/v1", description="Path of the API, up to and without `/chat/completions`."
+    )
 
 
 class SecretKeyRef(Shape):
@@ -34,7 +36,9 @@ class Credentials(Shape):
 class Upstream(Shape):
     """Where a model is served."""
 
-    url: formats.Url | None = Field(default=None, description="Base URL, up to and without `/chat/completions`.")
+    url: formats.Url | None = Field(
+        default=None, description="Base URL, up to and without `/chat/completions`."
+    )
     service: Service | None = Field(default=None, description="Service in the pool's namespace.")
     dialect: Literal["OpenAI"] = Field(default="OpenAI", description="API that the upstream speaks.")
     model: formats.UpstreamModel | None = Field(
@@ -49,7 +53,8 @@ class Price(Shape):
     input_per_million: formats.Usd = Field(description="USD per million prompt tokens.")
     output_per_million: formats.Usd = Field(description="USD per million answer tokens.")
     cached_input_per_million: formats.Usd | None = Field(
-        default=None, description="USD per million prompt tokens that the upstream had cached; as input where absent."
+        default=None,
+        description="USD per million prompt tokens that the upstream had cached; as input where absent.",
     )
 
 
@@ -71,7 +76,8 @@ class Quality(Shape):
 
     profile: formats.Name | None = Field(default=None, description="A profile of the predictor's manifest.")
     prior: formats.Fraction | None = Field(
-        default=None, description="Share of average prompts that the model answers well, where nothing was measured."
+        default=None,
+        description="Share of average prompts that the model answers well, where nothing was measured.",
     )
 
 
@@ -94,7 +100,9 @@ class Model(Shape):
         description="What it can do: calls that need more are not sent to it.",
         json_schema_extra={"noun": "capability"},
     )
-    labels: Labels = Field(default_factory=dict, max_length=32, description="For the allow-lists of policies.")
+    labels: Labels = Field(
+        default_factory=dict, max_length=32, description="For the allow-lists of policies."
+    )
     quality: Quality = Field(description="How good it is.")
     latency: Latency = Field(default_factory=Latency, description="How fast it is, until it is observed.")
 

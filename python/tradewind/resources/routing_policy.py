@@ -14,14 +14,19 @@ class PoolRef(Shape):
     """A pool whose models are candidates."""
 
     name: formats.ObjectName = Field(description="Name of the ModelPool.")
-    namespace: formats.NamespaceName | None = Field(default=None, description="Its namespace; the policy's where absent.")
+    namespace: formats.NamespaceName | None = Field(
+        default=None, description="Its namespace; the policy's where absent."
+    )
 
 
 class Match(Shape):
     """Which calls the policy takes."""
 
     models: list[formats.Name] = Field(
-        default_factory=lambda: ["auto"], min_length=1, max_length=32, description="Aliases that callers ask for as `model`."
+        default_factory=lambda: ["auto"],
+        min_length=1,
+        max_length=32,
+        description="Aliases that callers ask for as `model`.",
     )
 
 
@@ -29,7 +34,8 @@ class Utility(Shape):
     """Parameters of strategy `Utility`."""
 
     willingness_to_pay_usd: formats.Usd = Field(
-        alias="willingnessToPayUSD", description="USD per request for quality from 0 to 1: larger buys quality."
+        alias="willingnessToPayUSD",
+        description="USD per request for quality from 0 to 1: larger buys quality.",
     )
 
 
@@ -66,7 +72,9 @@ class Strategy(Shape):
 class ModelSelector(Shape):
     """Which models of the pools may be candidates."""
 
-    match_labels: Labels = Field(default_factory=dict, max_length=32, description="Labels that a candidate must carry.")
+    match_labels: Labels = Field(
+        default_factory=dict, max_length=32, description="Labels that a candidate must carry."
+    )
 
 
 class Constraints(Shape):
@@ -76,10 +84,15 @@ class Constraints(Shape):
     max_request_usd: formats.Usd | None = Field(
         default=None, alias="maxRequestUSD", description="Largest forecast cost of a request in USD."
     )
-    first_token_within: formats.Duration | None = Field(default=None, description="Latest forecast first token.")
-    models: ModelSelector = Field(default_factory=ModelSelector, description="Which models may be candidates.")
+    first_token_within: formats.Duration | None = Field(
+        default=None, description="Latest forecast first token."
+    )
+    models: ModelSelector = Field(
+        default_factory=ModelSelector, description="Which models may be candidates."
+    )
     when_unsatisfied: Literal["Reject", "BestEffort"] = Field(
-        default="Reject", description="Whether floor, cap and deadline refuse a call or only order candidates."
+        default="Reject",
+        description="Whether floor, cap and deadline refuse a call or only order candidates.",
     )
 
 
@@ -87,26 +100,35 @@ class Timeouts(Shape):
     """How long to wait."""
 
     request: formats.Duration = Field(default="60s", description="Whole request, all attempts.")
-    first_token: formats.Duration = Field(default="15s", description="First byte of the answer of one attempt.")
+    first_token: formats.Duration = Field(
+        default="15s", description="First byte of the answer of one attempt."
+    )
     stream_idle: formats.Duration = Field(default="30s", description="Silence within a stream.")
 
 
 class Retry(Shape):
     """What follows a failed attempt."""
 
-    attempts: Annotated[int, Field(ge=0, le=10)] = Field(default=2, description="Additional attempts; 0 for none.")
+    attempts: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=2, description="Additional attempts; 0 for none."
+    )
 
 
 class RoutingPolicySpec(Shape):
     """The rules of one route."""
 
-    pool_refs: list[PoolRef] = Field(min_length=1, max_length=16, description="Pools whose models are candidates.")
+    pool_refs: list[PoolRef] = Field(
+        min_length=1, max_length=16, description="Pools whose models are candidates."
+    )
     match: Match = Field(default_factory=Match, description="Which calls the policy takes.")
     priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
-        default=0, description="Of two policies of a namespace with one alias, the larger priority has it, then the first name."
+        default=0,
+        description="Of two policies of a namespace with one alias, the larger priority has it, then the first name.",
     )
     strategy: Strategy = Field(description="How candidates are ordered.")
-    constraints: Constraints = Field(default_factory=Constraints, description="What must hold for a candidate.")
+    constraints: Constraints = Field(
+        default_factory=Constraints, description="What must hold for a candidate."
+    )
     timeouts: Timeouts = Field(default_factory=Timeouts, description="How long to wait.")
     retry: Retry = Field(default_factory=Retry, description="What follows a failed attempt.")
 

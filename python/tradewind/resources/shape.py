@@ -32,10 +32,14 @@ Labels = dict[formats.LabelKey, formats.LabelValue]
 class Metadata(Shape):
     """What Kubernetes calls an object."""
 
-    name: formats.ObjectName = Field(description="Name of the object, unique among its kind in the namespace.")
+    name: formats.ObjectName = Field(
+        description="Name of the object, unique among its kind in the namespace."
+    )
     namespace: formats.NamespaceName = Field(default="default", description="Namespace, which is the tenant.")
     labels: Labels = Field(default_factory=dict, max_length=64, description="Labels of the object.")
-    annotations: dict[str, str] = Field(default_factory=dict, max_length=64, description="Notes for people and tools.")
+    annotations: dict[str, str] = Field(
+        default_factory=dict, max_length=64, description="Notes for people and tools."
+    )
 
 
 class LocalMetadata(Shape):
@@ -43,4 +47,6 @@ class LocalMetadata(Shape):
 
     name: formats.NamespaceName = Field(description="Name of the object.")
     labels: Labels = Field(default_factory=dict, max_length=64, description="Labels of the object.")
-    annotations: dict[str, str] = Field(default_factory=dict, max_length=64, description="Notes for people and tools.")
+    annotations: dict[str, str] = Field(
+        default_factory=dict, max_length=64, description="Notes for people and tools."
+    )
