@@ -13,3 +13,11 @@ def predictor_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import tiny_predictor
 
     return tiny_predictor.write(tmp_path_factory.mktemp("predictor"))
+
+
+@pytest.fixture(scope="session")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The tiny predictor as a whole graph, which both executors run."""
+    import tiny_graph
+
+    return tiny_graph.build(tmp_path_factory.mktemp("graph"))

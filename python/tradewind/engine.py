@@ -52,7 +52,9 @@ class Explanation:
     decision: Decision
     runner_up: Candidate | None
     above: Flip | None
-    """The nearest flip if quality becomes worth more; none if nothing better is admitted, or nothing is traded."""
+    """The nearest flip if quality becomes worth more; none if nothing better is admitted, or nothing is
+    traded.
+    """
     below: Flip | None
     """The nearest flip if it becomes worth less."""
 
@@ -71,7 +73,9 @@ class Explanation:
 
 
 class Engine:
-    """A compiled plan with its predictor. Immutable; may be shared between threads, which it does not hold up."""
+    """A compiled plan with its predictor. Immutable; may be shared between threads, which it does not hold
+    up.
+    """
 
     def __init__(self, plan: bytes, artifact: Artifact, executor: str = "native") -> None:
         self.predictor = artifact
@@ -85,7 +89,8 @@ class Engine:
         predictor_at: Path | str | None = None,
         executor: str = "native",
     ) -> Self:
-        """From a folder or file of resources, or from a plan source (`.json`); `None` is the shipped configuration.
+        """From a folder or file of resources, or from a plan source (`.json`); `None` is the shipped
+        configuration.
 
         Raises `ConfigurationError` with all problems, `UsageError` where nothing can be read.
         """
@@ -114,7 +119,9 @@ class Engine:
         seed: int = 0,
         id: str = "",
     ) -> Decision:
-        """Decides on an OpenAI chat completions body. Raises `ClientError` and its kin, with the field's path."""
+        """Decides on an OpenAI chat completions body. Raises `ClientError` and its kin, with the field's
+        path.
+        """
         return decision.from_json(
             self._planner.decide(
                 _bytes(body),
@@ -128,7 +135,9 @@ class Engine:
         )
 
     def decide_lines(self, lines: bytes, *, tenant: str = "default", at_ns: int = 0, seed: int = 0) -> bytes:
-        """Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?}`; a decision or an error a line."""
+        """Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?}`; a decision or an
+        error a line.
+        """
         return self._planner.decide_lines(lines, tenant=tenant, at_ns=at_ns, seed=seed)
 
     def explain(
@@ -163,7 +172,8 @@ class Engine:
 def flips(made: Decision) -> tuple[Flip | None, Flip | None]:
     """The nearest willingness to pay above and below which another admitted candidate has the larger utility.
 
-    Utilities are lines over the willingness to pay; the chosen one is the highest here, so each other line crosses it once.
+    Utilities are lines over the willingness to pay; the chosen one is the highest here, so each other line
+    crosses it once.
     """
     first = made.chosen
     # Without trade there is no dial; under a relaxed limit the smallest violation comes before any utility.

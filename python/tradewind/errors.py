@@ -13,7 +13,8 @@
     ├── ConfigurationError         resources that were refused, with all their problems
     └── UsageError                 a command used wrongly, or input that cannot be read
 
-The first three branches mirror the list of errors of the Rust core (`core/src/error.rs`), one leaf per code; a test compares.
+The first three branches mirror the list of errors of the Rust core (`core/src/error.rs`), one leaf per
+code; a test compares.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from typing import Any, ClassVar, Literal
 
 
 class TradewindError(Exception):
-    """An error with a stable snake_case code, a sentence, and the place it is about (empty if there is none)."""
+    """An error with a stable snake_case code, a sentence, and the place it is about (empty if there is
+    none).
+    """
 
     side: ClassVar[str] = "internal"
     retry: ClassVar[bool] = False

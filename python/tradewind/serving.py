@@ -1,4 +1,6 @@
-"""A gateway fed from files: plan, keys and credentials are read at the start and again whenever a file changes."""
+"""A gateway fed from files: plan, keys and credentials are read at the start and again whenever a file
+changes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from tradewind.settings import Settings
 log = logging.getLogger("tradewind")
 
 BURST_MS = 50
-"""Milliseconds without a change that end a burst of changes: an editor or a mounted ConfigMap makes several."""
+"""Milliseconds without a change that end a burst of changes: an editor or a mounted ConfigMap makes
+several.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Serving:
 def start(settings: Settings) -> Serving:
     """Reads everything once; no door is open yet.
 
-    Raises `ConfigurationError` for resources, `UsageError` for the rest: at the start there is nothing old to keep.
+    Raises `ConfigurationError` for resources, `UsageError` for the rest: at the start there is nothing old
+    to keep.
     """
     artifact = predictor.read(settings.predictor)
     assembled = _assembled(settings, artifact)
@@ -54,7 +59,9 @@ def start(settings: Settings) -> Serving:
 
 
 def reload(serving: Serving) -> bool:
-    """Reads everything again. What is broken is logged and named by `/plan`, and the old is kept; gives whether all was taken."""
+    """Reads everything again. What is broken is logged and named by `/plan`, and the old is kept; gives
+    whether all was taken.
+    """
     return all([_reload_plan(serving), _reload_keys(serving)])
 
 
@@ -64,7 +71,8 @@ def watch(serving: Serving, stop: threading.Event) -> None:
 
     while not stop.is_set():
         watched = sorted(set(_watched(serving)))
-        # A folder that appears or vanishes changes what there is to watch, so the list is made anew after each burst.
+        # A folder that appears or vanishes changes what there is to watch, so the list is made anew after
+        # each burst.
         for _ in watchfiles.watch(
             *watched, recursive=False, stop_event=stop, step=BURST_MS, raise_interrupt=False
         ):
@@ -99,7 +107,9 @@ def read_keys(file: Path) -> bytes:
 
 
 def read_credentials(source: plan.PlanSource, folder: Path | None) -> dict[str, str]:
-    """The credentials that a plan names, by its name for them, from `folder/secret/key`. A missing one is logged."""
+    """The credentials that a plan names, by its name for them, from `folder/secret/key`. A missing one is
+    logged.
+    """
     found: dict[str, str] = {}
     for name in sorted(
         {model.upstream.credential for model in source.models if model.upstream.credential is not None}
@@ -173,7 +183,9 @@ def _reload_keys(serving: Serving) -> bool:
 
 
 def _watched(serving: Serving) -> Iterator[Path]:
-    """Folders whose direct entries matter: files are replaced by renaming, so it is the folder that changes."""
+    """Folders whose direct entries matter: files are replaced by renaming, so it is the folder that
+    changes.
+    """
     settings = serving.settings
     for place in (serving.config, settings.keys):
         if place is not None:

@@ -1,9 +1,9 @@
-"""Settings: facts of one process, read once from flags and `TRADEWIND_*` variables, then frozen. Routing is not among them."""
+"""Settings: facts of one process, read once from flags and `TRADEWIND_*` variables, then frozen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -17,66 +17,72 @@ LogLevel = Literal["error", "warning", "info", "debug"]
 PREFIX = "TRADEWIND_"
 
 
-def _setting(default: Any, about: str) -> Any:
-    return field(default=default, metadata={"about": about})
-
-
 @dataclass(frozen=True)
 class Settings:
-    """One field a setting: unit, default, reason. A flag wins over its variable, `TRADEWIND_` and the name in capitals.
+    """One field a setting: unit, default, reason. A flag wins over its variable, `TRADEWIND_` and the name
+    in capitals.
 
     What the gateway reads has the name and default that it has there (`gateway/src/settings.rs`).
     """
 
-    config: Path | None = _setting(None, "File or folder of resources; the shipped example where absent.")
-    predictor: Path | None = _setting(None, "Folder of the predictor artifact; the shipped one where absent.")
-    keys: Path | None = _setting(None, "File of caller keys (hashes). Without it only loopback is served.")
-    secrets_dir: Path | None = _setting(None, "Folder of upstream credentials: `secret/key` below it.")
-    ledger_dir: Path | None = _setting(
-        None, "Folder of the outcome log. Without it outcomes are counted and not kept."
-    )
-    door: Door = _setting(
-        "both", "Which listeners start: the native one is fast, the ASGI one can be mounted."
-    )
-    host: str = _setting(
-        "127.0.0.1", "Address of both doors. Loopback, for nothing else is safe without keys."
-    )
-    port: int = _setting(4000, "TCP port of the native door; 0 takes a free one.")
-    asgi_port: int = _setting(4001, "TCP port of the ASGI door; 0 takes a free one.")
-    log_level: LogLevel = _setting("info", "Least level that is logged, to stderr.")
-    executor: Executor = _setting(
-        "native", "What runs the predictor; both agree to 1e-4, the native one is faster."
-    )
-    workers: int = _setting(0, "Threads of the native door, each with its own connections; 0 is one a core.")
-    capture: Capture = _setting(
-        "features", "What an outcome keeps of a call: `text` stores prompts, so it is no default."
-    )
-    drain_s: int = _setting(30, "Seconds that calls in flight have after SIGTERM: what Kubernetes grants.")
-    max_body_bytes: int = _setting(10 << 20, "Bytes of a request body: longer than any context window.")
-    max_header_bytes: int = _setting(64 << 10, "Bytes of a request head.")
-    max_connections: int = _setting(16_384, "Client connections at once; more wait to be accepted.")
-    max_calls_in_flight: int = _setting(4_096, "Calls at once; more are answered 429 instead of waiting.")
-    header_read_timeout_ms: int = _setting(
-        30_000, "Milliseconds for a request head; also for an idle connection."
-    )
-    body_read_timeout_ms: int = _setting(30_000, "Milliseconds for a request body.")
-    connect_timeout_ms: int = _setting(
-        2_000, "Milliseconds for an upstream to accept a connection, TLS included."
-    )
-    max_idle_connections: int = _setting(256, "Idle connections kept per upstream and worker.")
-    idle_connection_ms: int = _setting(
-        60_000, "Milliseconds after which an idle upstream connection is not used again."
-    )
-    max_answer_bytes: int = _setting(32 << 20, "Bytes of a unary answer of an upstream.")
-    rest_ms: int = _setting(
-        1_000, "Milliseconds that a model rests after its first failure; doubles with each."
-    )
-    max_rest_ms: int = _setting(30_000, "Longest rest in milliseconds, also of what an upstream asks for.")
-    max_sessions: int = _setting(100_000, "Sessions remembered at once (`x-tradewind-session`).")
-    session_ttl_s: int = _setting(3_600, "Seconds after which an unused session is forgotten.")
-    ledger_rotate_bytes: int = _setting(
-        64 << 20, "Bytes after which the outcome log goes on in another file."
-    )
+    config: Path | None = None
+    """File or folder of resources; the shipped example where absent."""
+    predictor: Path | None = None
+    """Folder of the predictor artifact; the shipped one where absent."""
+    keys: Path | None = None
+    """File of caller keys (hashes). Without it only loopback is served."""
+    secrets_dir: Path | None = None
+    """Folder of upstream credentials: `secret/key` below it."""
+    ledger_dir: Path | None = Path("ledger")
+    """Folder of the outcome log, by default in the working folder, where `tradewind ledger` looks."""
+    door: Door = "both"
+    """Which listeners start: the native one is fast, the ASGI one can be mounted."""
+    host: str = "127.0.0.1"
+    """Address of both doors. Loopback, for nothing else is safe without keys."""
+    port: int = 4000
+    """TCP port of the native door; 0 takes a free one."""
+    asgi_port: int = 4001
+    """TCP port of the ASGI door; 0 takes a free one."""
+    log_level: LogLevel = "info"
+    """Least level that is logged, to stderr."""
+    executor: Executor = "native"
+    """What runs the predictor; both agree to 1e-4, the native one is faster."""
+    workers: int = 0
+    """Threads of the native door, each with its own connections; 0 is one a core."""
+    capture: Capture = "features"
+    """What an outcome keeps of a call: `text` stores prompts, so it is no default."""
+    drain_s: int = 30
+    """Seconds that calls in flight have after SIGTERM: what Kubernetes grants."""
+    max_body_bytes: int = 10 << 20
+    """Bytes of a request body: longer than any context window."""
+    max_header_bytes: int = 64 << 10
+    """Bytes of a request head."""
+    max_connections: int = 16_384
+    """Client connections at once; more wait to be accepted."""
+    max_calls_in_flight: int = 4_096
+    """Calls at once; more are answered 429 instead of waiting."""
+    header_read_timeout_ms: int = 30_000
+    """Milliseconds for a request head; also for an idle connection."""
+    body_read_timeout_ms: int = 30_000
+    """Milliseconds for a request body."""
+    connect_timeout_ms: int = 2_000
+    """Milliseconds for an upstream to accept a connection, TLS included."""
+    max_idle_connections: int = 256
+    """Idle connections kept per upstream and worker."""
+    idle_connection_ms: int = 60_000
+    """Milliseconds after which an idle upstream connection is not used again."""
+    max_answer_bytes: int = 32 << 20
+    """Bytes of a unary answer of an upstream."""
+    rest_ms: int = 1_000
+    """Milliseconds that a model rests after its first failure; doubles with each."""
+    max_rest_ms: int = 30_000
+    """Longest rest in milliseconds, also of what an upstream asks for."""
+    max_sessions: int = 100_000
+    """Sessions remembered at once (`x-tradewind-session`)."""
+    session_ttl_s: int = 3_600
+    """Seconds after which an unused session is forgotten."""
+    ledger_rotate_bytes: int = 64 << 20
+    """Bytes after which the outcome log goes on in another file."""
 
     def gateway(self) -> dict[str, Any]:
         """What the gateway reads, as JSON has it; the rest is Python's."""

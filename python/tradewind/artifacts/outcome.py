@@ -66,13 +66,17 @@ class Torn:
 
 
 def read(folder: Path) -> Iterator[Outcome | Torn]:
-    """Outcomes of a ledger, oldest file first. A line that cannot be read is given as such, never skipped silently."""
+    """Outcomes of a ledger, oldest file first. A line that cannot be read is given as such, never skipped
+    silently.
+    """
     for file in files(folder):
         yield from read_file(file)
 
 
 def files(folder: Path) -> list[Path]:
-    """The files of a ledger, oldest first: rotated ones carry their time in their names, the current one sorts last."""
+    """The files of a ledger, oldest first: rotated ones carry their time in their names, the current one
+    sorts last.
+    """
     if folder.is_file():
         return [folder]
     if not folder.is_dir():

@@ -1,4 +1,6 @@
-"""The plan source: assembled routing as JSON, the only thing a gateway reads. Mirrors `core/src/plan/source.rs`."""
+"""The plan source: assembled routing as JSON, the only thing a gateway reads. Mirrors
+`core/src/plan/source.rs`.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +154,9 @@ class PlanSource:
 
 
 def from_document(document: Mapping[str, Any]) -> PlanSource:
-    """A plan source from its JSON; raises `KeyError` or `TypeError` where it is not one. `core.check_plan` says why."""
+    """A plan source from its JSON; raises `KeyError` or `TypeError` where it is not one. `core.check_plan`
+    says why.
+    """
     return PlanSource(
         schema=document["schema"],
         models=tuple(_model_from(model) for model in document["models"]),

@@ -1,4 +1,6 @@
-"""A predictor artifact: one ONNX file and its manifest, as training publishes it and plans refer to it by digest."""
+"""A predictor artifact: one ONNX file and its manifest, as training publishes it and plans refer to it by
+digest.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,11 @@ def default_folder() -> Path:
 
 
 def read(place: Path | None = None) -> Artifact:
-    """Reads an artifact from its folder, or from the ONNX file with a manifest beside it; `None` is the shipped one.
+    """Reads an artifact from its folder, or from the ONNX file with a manifest beside it; `None` is the
+    shipped one.
 
-    Raises `UsageError` where it cannot be read, `InvalidPredictor` where manifest and graph do not fit together.
+    Raises `UsageError` where it cannot be read, `InvalidPredictor` where manifest and graph do not fit
+    together.
     """
     place = place or default_folder()
     folder = place if place.is_dir() else place.parent

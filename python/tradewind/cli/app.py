@@ -28,7 +28,7 @@ def run(arguments: list[str]) -> int:
         return FAILED
     except KeyboardInterrupt:
         return 130
-    except Exception:
+    except Exception:  # noqa: BLE001 - the rim: whatever it is, it is shown and ends the program
         output.trace()
         return FAILED
     return DONE

@@ -1,4 +1,6 @@
-"""`tradewind bench decide`: body bytes → decision, parse included, by prompt tokens, from Rust and from Python."""
+"""`tradewind bench decide`: body bytes → decision, parse included, by prompt tokens, from Rust and from
+Python.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from tradewind.artifacts.predictor import Artifact
 
 WARM_UP = 500
-"""Bodies of each size that warm caches and are not counted; a tenth where there are few. As `gateway/src/load/decide.rs`."""
+"""Bodies of each size that warm caches and are not counted; a tenth where there are few. As
+`gateway/src/load/decide.rs`.
+"""
 
 
 def decide(
@@ -36,7 +40,9 @@ def decide(
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
-    """Time decisions on distinct bodies: in Rust, from Python with the body at hand, and from Python with the text alone."""
+    """Time decisions on distinct bodies: in Rust, from Python with the body at hand, and from Python with
+    the text alone.
+    """
     from tradewind import core, engine
     from tradewind.artifacts import predictor as predictors
 

@@ -1,4 +1,6 @@
-"""`tradewind decide`: decisions on many calls, without calling anything. The same inputs give the same bytes."""
+"""`tradewind decide`: decisions on many calls, without calling anything. The same inputs give the same
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,8 @@ def show(decisions: bytes, quiet: bool) -> int:
     errors = 0
     rows: list[tuple[str, str, str, str]] = []
     for line in decisions.splitlines():
-        # A decision opens with its id and plan; only what does not is worth reading, if nobody looks at the rest.
+        # A decision opens with its id and plan; only what does not is worth reading, if nobody looks at the
+        # rest.
         if quiet and b'"plan":"sha256:' in line:
             continue
         given = json.loads(line)

@@ -94,5 +94,5 @@ def need_training() -> None:
     ]
     if missing:
         raise UsageError(
-            f"{', '.join(missing)} not installed; `pip install 'tradewind[training]'` brings what training needs"
+            f"{', '.join(missing)} not installed: `pip install 'tradewind[training]'` brings them"
         )

@@ -127,13 +127,13 @@ def show(document: dict[str, Any]) -> None:
     """For people."""
     console = output.tables()
     console.print(
-        f"{document['replayed']} of {document['calls']} calls decided again, {document['differing']} differently"
+        f"{document['replayed']} of {document['calls']} calls replayed, {document['differing']} differ"
     )
     for name in ("then", "now"):
         given = document[name]
         quality = f"{given['quality']:.4f}" if given["quality"] is not None else "unknown"
         console.print(
-            f"{name}: forecast cost ${given['cost_usd']:.6f}, mean forecast quality {quality} ({given['n']} calls)"
+            f"{name}: cost ${given['cost_usd']:.6f}, mean quality {quality}, forecast of {given['n']} calls"
         )
     for difference in document["differences"][:20]:
         console.print(

@@ -84,7 +84,8 @@ def sentences(explanation: Explanation) -> list[str]:
     """What a person asks next, answered."""
     made, second = explanation.decision, explanation.runner_up
     said = [
-        f"Chosen: {made.chosen.name}, forecast to answer well with {made.chosen.quality:.1%} for {dollars(made.chosen.cost_usd)}."
+        f"Chosen: {made.chosen.name}, which is forecast to answer well with {made.chosen.quality:.1%}, "
+        f"for {dollars(made.chosen.cost_usd)}."
     ]
     if second is not None and made.chosen.utility is not None and second.utility is not None:
         said.append(
@@ -98,16 +99,12 @@ def sentences(explanation: Explanation) -> list[str]:
     if made.objective.willingness_to_pay_usd is None:
         return said
     said.append(
-        f"A perfect answer in place of a useless one is worth {dollars(made.objective.willingness_to_pay_usd)} here."
+        f"A perfect answer is worth {dollars(made.objective.willingness_to_pay_usd)} more than a useless one."
     )
-    if explanation.above is not None:
-        said.append(
-            f"Above {dollars(explanation.above.willingness_to_pay_usd)} the choice flips to {_name(explanation.above.model)}."
-        )
-    if explanation.below is not None:
-        said.append(
-            f"Below {dollars(explanation.below.willingness_to_pay_usd)} the choice flips to {_name(explanation.below.model)}."
-        )
+    for side, flip in (("Above", explanation.above), ("Below", explanation.below)):
+        if flip is not None:
+            model = flip.model.split("/", 2)[2]
+            said.append(f"{side} {dollars(flip.willingness_to_pay_usd)} the choice flips to {model}.")
     if explanation.above is None and explanation.below is None and not made.objective.relaxed:
         said.append("No willingness to pay changes the choice.")
     return said
@@ -116,7 +113,3 @@ def sentences(explanation: Explanation) -> list[str]:
 def dollars(usd: float) -> str:
     """An amount with enough places to tell it from nothing."""
     return f"${usd:.4f}" if usd >= 0.1 else f"${usd:.6f}"
-
-
-def _name(model: str) -> str:
-    return model.split("/", 2)[2]

@@ -93,7 +93,9 @@ def serve(
         bool, typer.Option("--json", help="One JSON line on stdout when the doors are open.")
     ] = False,
 ) -> None:
-    """Serve the model API. Every flag has a variable: TRADEWIND_PORT for --port; more are in `tradewind.settings`."""
+    """Serve the model API. Every flag has a variable: TRADEWIND_PORT for --port; more are in
+    `tradewind.settings`.
+    """
     from tradewind import serving
     from tradewind.settings import from_environment
 

@@ -1,4 +1,6 @@
-"""`tradewind simulate`: an OpenAI-compatible upstream that answers without a model, with prices, delays and faults."""
+"""`tradewind simulate`: an OpenAI-compatible upstream that answers without a model, with prices, delays and
+faults.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,7 @@ def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     models: Annotated[
         str | None,
-        typer.Option(
-            help="name:in:out or name:in:out:cached, USD per million tokens, separated by commas. Two where absent."
-        ),
+        typer.Option(help="name:in:out[:cached],…: USD per million tokens. Two models where absent."),
     ] = None,
     first_token_ms: Annotated[int, typer.Option(min=0, help="Milliseconds to the first token.")] = 0,
     token_rate: Annotated[

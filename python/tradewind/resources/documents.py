@@ -1,4 +1,6 @@
-"""YAML documents with the line of every key and entry: no duplicate keys, no unbounded aliases, no surprise types."""
+"""YAML documents with the line of every key and entry: no duplicate keys, no unbounded aliases, no surprise
+types.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""All resources of a file or folder, read and validated: what is right of them, and everything that is wrong."""
+"""All resources of a file or folder, read and validated: what is right of them, and everything that is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Resources:
 
 
 def read(place: Path) -> Resources:
-    """Reads a file, or each `.yaml` and `.yml` of a folder. Raises `UsageError` where there is nothing to read."""
+    """Reads a file, or each `.yaml` and `.yml` of a folder. Raises `UsageError` where there is nothing to
+    read.
+    """
     found: list[Document] = []
     wrong: list[Problem] = []
     for file in files(place):
@@ -125,5 +129,6 @@ def _add(into: dict[Any, Sourced[Kind]], key: Any, found: Sourced[Kind], wrong: 
     first = into.setdefault(key, found)
     if first is not found:
         name = "/".join(key) if isinstance(key, tuple) else key
-        message = f"{found.resource.kind} `{name}` stands twice, first in {first.document.file}:{first.document.line(())}"
+        place = f"{first.document.file}:{first.document.line(())}"
+        message = f"{found.resource.kind} `{name}` stands twice, first in {place}"
         wrong.append(problems.problem(found.document, ("metadata", "name"), "duplicate_resource", message))

@@ -1,4 +1,6 @@
-"""Formats of strings in resources, with the exact values they stand for: names, money, fractions, durations, labels."""
+"""Formats of strings in resources, with the exact values they stand for: names, money, fractions,
+durations, labels.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,19 @@ LABEL_VALUE = Format(
 )
 
 ALL = (
-    NAME, OBJECT_NAME, NAMESPACE, SECRET_KEY, UPSTREAM_MODEL, URL, URL_PATH, USD, FRACTION, DURATION, LABEL_KEY, LABEL_VALUE,
-)  # fmt: skip
+    NAME,
+    OBJECT_NAME,
+    NAMESPACE,
+    SECRET_KEY,
+    UPSTREAM_MODEL,
+    URL,
+    URL_PATH,
+    USD,
+    FRACTION,
+    DURATION,
+    LABEL_KEY,
+    LABEL_VALUE,
+)
 
 Name = Annotated[str, Field(pattern=NAME.pattern, max_length=NAME.longest)]
 ObjectName = Annotated[str, Field(pattern=OBJECT_NAME.pattern, max_length=OBJECT_NAME.longest)]

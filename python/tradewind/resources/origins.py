@@ -1,4 +1,6 @@
-"""Where each part of a plan source came from, so that the core's problems name file, line and field of a resource."""
+"""Where each part of a plan source came from, so that the core's problems name file, line and field of a
+resource.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from tradewind.errors import Problem
 from tradewind.resources import problems
 from tradewind.resources.documents import Document, Path
 
-# Place in the plan → place in the resource, the longest first. What is not listed has the same name, or maps to its parent.
+# Place in the plan → place in the resource, the longest first. What is not listed has the same name, or
+# maps to its parent.
 _MODEL: Mapping[str, Path] = {
     "price.input_nanousd_per_million": ("price", "inputPerMillion"),
     "price.output_nanousd_per_million": ("price", "outputPerMillion"),

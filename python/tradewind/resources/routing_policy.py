@@ -123,7 +123,7 @@ class RoutingPolicySpec(Shape):
     match: Match = Field(default_factory=Match, description="Which calls the policy takes.")
     priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
         default=0,
-        description="Of two policies of a namespace with one alias, the larger priority has it, then the first name.",
+        description="Which of two policies of a namespace has an alias: the larger, then by name.",
     )
     strategy: Strategy = Field(description="How candidates are ordered.")
     constraints: Constraints = Field(

@@ -1,6 +1,7 @@
 """Rules between fields: one table for the pydantic types, `plan check` and the CRDs' CEL.
 
-What concerns one field alone (pattern, length, range, default) stands in its type, from which the CRD schema is generated too.
+What concerns one field alone (pattern, length, range, default) stands in its type, from which the CRD
+schema is generated too.
 """
 
 from __future__ import annotations

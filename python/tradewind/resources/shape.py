@@ -1,4 +1,6 @@
-"""The base of every shape in a resource: strict, frozen, camelCase outside, held to the rules of its row in the table."""
+"""The base of every shape in a resource: strict, frozen, camelCase outside, held to the rules of its row in
+the table.
+"""
 
 from __future__ import annotations
 
