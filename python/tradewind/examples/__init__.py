@@ -1,0 +1,1 @@
+"""What ships to try: the embedded default configuration and the demo."""
