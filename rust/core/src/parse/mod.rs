@@ -101,9 +101,10 @@ pub fn request<'a>(call: &Call<'a>) -> Result<Request<'a>, Error> {
     }
     let messages = messages::read(fields.messages.ok_or_else(|| missing("messages", "an array of messages"))?)?;
     let stream = optional::<bool>("stream", "true or false", fields.stream)?.unwrap_or(false);
-    let stream_options = fields.stream_options.filter(|raw| raw.get() != "null").map(|raw| {
-        let options: StreamOptions = read("stream_options", "an object", raw)?;
-        Ok::<_, Error>((span(body, raw), options.include_usage.unwrap_or(false)))
+    // Kept where it is `null` too: whoever asks for usage must replace the value, not write the key a second time.
+    let stream_options = fields.stream_options.map(|raw| {
+        let options: Option<StreamOptions> = read("stream_options", "an object", raw)?;
+        Ok::<_, Error>((span(body, raw), options.and_then(|options| options.include_usage).unwrap_or(false)))
     });
     let facts = Facts {
         input_bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
