@@ -61,6 +61,8 @@ pub enum Limit {
 /// What came back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
+    /// Requests that were sent, those of the warm-up included.
+    pub sent: u64,
     /// Complete answers with status 200.
     pub requests: u64,
     /// Everything else.
@@ -101,6 +103,7 @@ struct Run {
     spec: Spec,
     requests: Vec<Bytes>,
     next: usize,
+    sent: u64,
     /// Measured requests that may still be sent.
     left: u64,
     measured_from: Instant,
@@ -146,6 +149,7 @@ async fn generate(spec: Spec) -> Result<Report, Error> {
         spec,
         requests,
         next: 0,
+        sent: 0,
         left,
         measured_from,
         until,
@@ -195,6 +199,7 @@ impl Run {
             return None;
         }
         self.left -= u64::from(measured);
+        self.sent += 1;
         let index = self.next;
         self.next = (index + 1) % self.requests.len();
         Some((self.requests[index].clone(), measured))
@@ -233,6 +238,7 @@ impl Run {
         let [p50_us, p90_us, p99_us, p999_us] = self.totals.percentiles_us([0.5, 0.9, 0.99, 0.999]);
         let first_events = (self.first_events.count() > 0).then(|| self.first_events.percentiles_us([0.5, 0.99]));
         Report {
+            sent: self.sent,
             requests,
             errors: self.errors,
             first_error: self.first_error.take(),
@@ -422,7 +428,7 @@ mod tests {
     #[test]
     fn every_answer_is_counted_and_timed_once() {
         let (report, totals) = against(&[], |spec| spec);
-        assert_eq!((report.requests, report.errors, totals.all.answers), (100, 0, 100));
+        assert_eq!((report.sent, report.requests, report.errors, totals.all.answers), (100, 100, 0, 100));
         assert!(report.rps > 0.0 && report.p50_us > 0.0 && report.p50_us <= report.p99_us && report.p99_us <= report.p999_us);
         assert_eq!(report.ttft_p50_us, None);
     }

@@ -148,8 +148,9 @@ fn choice(request: &Request<'_>, words: &Words, row: Option<&Row>, index: u64) -
             let schema = format.json_schema.as_ref().map_or(&Value::Null, |schema| &schema.schema);
             instance::of(schema).to_string()
         }
-        (None, Some(format)) if format.r#type == "json_object" => json!({"answer": prose(&request.model, &words.prompt, seed)}).to_string(),
-        (None, _) => prose(&request.model, &words.prompt, seed),
+        (None, Some(format)) if format.r#type == "json_object" => json!({"answer": prose(&request.model, &words.prompt, LONGEST, seed)}).to_string(),
+        // Words beyond the caller's limit are not even thought of; one more tells that the answer was cut.
+        (None, _) => prose(&request.model, &words.prompt, LONGEST.min(request.max_tokens().saturating_add(1) as u64), seed),
     };
     let mut tokens = Tokens::of(text);
     let cut = tokens.len() > request.max_tokens();
@@ -183,9 +184,9 @@ const VERBS: &[&str] = &["follows", "explains", "balances", "carries", "measures
 const OBJECTS: &[&str] = &["the question", "a longer route", "the smaller sum", "what was asked", "the next port", "its own weight", "the whole table", "a plain proof"];
 
 /// An answer of our own making: says that it is simulated, by which model, and goes on the longer the longer the prompt is.
-fn prose(model: &str, prompt: &str, seed: u64) -> String {
+fn prose(model: &str, prompt: &str, longest: u64, seed: u64) -> String {
     let words = prompt.split_whitespace().count() as u64;
-    let wanted = (12 + seed % 24 + words * (1 + (seed >> 8) % 3)).min(LONGEST);
+    let wanted = (12 + seed % 24 + words * (1 + (seed >> 8) % 3)).min(longest);
     let mut text = format!("This is a simulated answer by {model}.");
     let mut count = text.split(' ').count() as u64;
     let mut state = seed;
