@@ -1,1 +1,37 @@
-//! Gateway.
+//! Tradewind's data plane: HTTP in, decide, call the upstream, relay, account. The engine behind both doors.
+//!
+//! Read `chat.rs` first: the journey of one call. The engine (`engine.rs`) owns the parts and serves every path; the native
+//! listener (`server.rs`) and the ASGI shim both hand it whole requests and relay its answers.
+
+pub mod settings;
+pub mod engine;
+pub mod server;
+pub mod answer;
+mod chat;
+mod pages;
+pub mod keys;
+pub mod secrets;
+pub mod plan_source;
+mod routing;
+mod live;
+mod sessions;
+mod splice;
+mod upstream;
+mod attempt;
+mod sse;
+mod usage;
+mod relay;
+mod account;
+pub mod ledger;
+mod metrics;
+pub mod onnxruntime;
+pub mod simulator;
+pub mod load;
+
+pub use self::{
+    answer::AnswerBody,
+    engine::{Engine, PlanStatus},
+    keys::{Keys, Peer},
+    server::{Server, serve},
+    settings::Settings,
+};

@@ -1,0 +1,381 @@
+//! The engine behind both doors: owns every part that lives longer than a call, and serves every path.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header};
+use tradewind_core::{
+    Code, Error, Now,
+    plan::{self, Predictors, Problem},
+    predict::Predictor,
+};
+
+use crate::{
+    answer::{self, AnswerBody},
+    chat,
+    keys::{Caller, Keys, Peer},
+    ledger::{Ledger, Reserved},
+    live::Live,
+    metrics::{CodeLabels, Metrics, PlanLabels},
+    onnxruntime,
+    pages::{self, Refusal},
+    routing::Routing,
+    secrets::Credentials,
+    sessions::Sessions,
+    settings::{Executor, Settings},
+    upstream::Pool,
+};
+
+/// Every path, by method: what the answer to an unknown one names.
+const PATHS: &[(&str, &str)] = &[
+    ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/decide"),
+    ("GET", "/v1/models"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/plan"),
+];
+
+/// The data plane of one process.
+pub struct Engine {
+    settings: Settings,
+    predictors: Mutex<Predictors>,
+    routing: ArcSwapOption<Routing>,
+    refusal: ArcSwapOption<Refusal>,
+    swapping: Mutex<()>,
+    keys: ArcSwap<Keys>,
+    credentials: ArcSwap<Credentials>,
+    live: Live,
+    sessions: Sessions,
+    pool: Arc<Pool>,
+    ledger: Option<Ledger>,
+    metrics: Metrics,
+    in_flight: AtomicUsize,
+    draining: AtomicBool,
+    /// Drawn once per process, so that ids of two processes differ.
+    nonce: u64,
+    calls: AtomicU64,
+}
+
+/// A plan that was taken.
+#[derive(Debug)]
+pub struct PlanStatus {
+    /// Its id.
+    pub plan: String,
+    /// What was left out of it.
+    pub warnings: Vec<Problem>,
+}
+
+/// A place among the calls in flight, given back on drop.
+pub(crate) struct Slot(Arc<Engine>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.in_flight.dec();
+    }
+}
+
+impl Engine {
+    /// Builds the data plane, without a plan: until one is swapped in, calls are answered 503 `no_plan`.
+    ///
+    /// # Errors
+    /// Where the ledger's folder cannot be written.
+    pub fn new(settings: Settings, predictors: Predictors) -> Result<Arc<Self>, Error> {
+        let metrics = Metrics::default();
+        let open = |folder| Ledger::open(folder, settings.ledger_rotate_bytes, metrics.ledger_lines.clone(), metrics.ledger_dropped.clone());
+        let ledger = settings.ledger_dir.as_deref().map(open).transpose();
+        let ledger = ledger.map_err(|error| Error::new(Code::Internal, "ledger_dir", format!("the ledger cannot be opened: {error}")))?;
+        Ok(Arc::new(Self {
+            predictors: Mutex::new(predictors),
+            routing: ArcSwapOption::empty(),
+            refusal: ArcSwapOption::empty(),
+            swapping: Mutex::new(()),
+            keys: ArcSwap::default(),
+            credentials: ArcSwap::default(),
+            live: Live::default(),
+            sessions: Sessions::new(settings.max_sessions, Duration::from_secs(settings.session_ttl_s)),
+            pool: Arc::new(Pool {
+                max_idle: settings.max_idle_connections,
+                max_age: Duration::from_millis(settings.idle_connection_ms),
+                connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
+            }),
+            ledger,
+            metrics,
+            in_flight: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            nonce: RandomState::new().build_hasher().finish(),
+            calls: AtomicU64::new(0),
+            settings,
+        }))
+    }
+
+    /// Loads a predictor for plans to come; gives its digest.
+    ///
+    /// # Errors
+    /// `invalid_predictor`.
+    pub fn add_predictor(&self, onnx: &[u8]) -> Result<Arc<str>, Error> {
+        let predictor = match (self.settings.executor, &self.settings.onnxruntime_library) {
+            (Executor::Native, _) => Predictor::native(onnx)?,
+            (Executor::OnnxRuntime, Some(library)) => onnxruntime::predictor(onnx, library)?,
+            (Executor::OnnxRuntime, None) => return Err(Error::new(Code::InvalidPredictor, "onnxruntime_library", "executor `onnxruntime` needs the path of its library")),
+        };
+        let digest = Arc::clone(predictor.digest());
+        self.predictors.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_string(), Arc::new(predictor));
+        Ok(digest)
+    }
+
+    /// Compiles a plan source and serves it from the next call on. A bad one is refused, remembered for `/plan`, and the old one kept.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn swap(&self, plan_source: &[u8], source: &str) -> Result<PlanStatus, Vec<Problem>> {
+        let _one_at_a_time = self.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+        let predictors = self.predictors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let compiled = plan::compile(plan_source, &predictors);
+        let routing = compiled.and_then(|compiled| Routing::new(compiled, &self.live, source.to_owned(), SystemTime::now()));
+        match routing {
+            Ok(routing) => {
+                let status = PlanStatus { plan: routing.plan.id().to_string(), warnings: routing.warnings.clone() };
+                self.metrics.plans_loaded.inc();
+                self.metrics.plan.clear();
+                self.metrics.plan.get_or_create(&PlanLabels { plan: status.plan.clone() }).set(1);
+                self.routing.store(Some(Arc::new(routing)));
+                self.refusal.store(None);
+                tracing::info!(plan = status.plan, source, "a plan is served");
+                Ok(status)
+            }
+            Err(problems) => {
+                self.refuse_plan(problems.clone(), source);
+                Err(problems)
+            }
+        }
+    }
+
+    /// Remembers that a plan could not even be made, for `/plan`. The old one is kept.
+    pub fn refuse_plan(&self, problems: impl serde::Serialize, source: &str) {
+        let problems = serde_json::to_value(problems).unwrap_or_default();
+        self.metrics.plans_refused.inc();
+        tracing::error!(source, %problems, "a plan is refused; the old one is kept");
+        self.refusal.store(Some(pages::refusal(problems)));
+    }
+
+    /// Replaces the callers' keys.
+    pub fn set_keys(&self, keys: Keys) {
+        self.keys.store(Arc::new(keys));
+    }
+
+    /// Replaces the upstreams' credentials.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        self.credentials.store(Arc::new(credentials));
+    }
+
+    /// Names of the credentials that the plan in service needs.
+    #[must_use]
+    pub fn credential_names(&self) -> Vec<String> {
+        let Ok(routing) = self.routing() else { return Vec::new() };
+        routing.plan.models().iter().filter_map(|model| model.upstream.credential.clone()).collect()
+    }
+
+    /// Refuses new calls from now on; those in flight go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes what the ledger holds, syncs and closes it. Blocks.
+    pub fn close(&self) {
+        self.drain();
+        if let Some(ledger) = &self.ledger {
+            ledger.close();
+        }
+    }
+
+    /// Waits until the outcomes of all calls that have ended are in the ledger's file.
+    pub async fn flush_ledger(&self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.flush().await;
+        }
+    }
+
+    /// Serves a request. Dropping the future, or the answer's body, cancels the upstream call.
+    pub async fn handle(self: &Arc<Self>, request: Request<Bytes>, peer: Peer) -> Response<AnswerBody> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        let read = matches!(head.method, Method::GET | Method::HEAD);
+        match path {
+            "/healthz" if read => return pages::alive(),
+            "/readyz" if read => return pages::ready(self),
+            "/metrics" if read => return pages::metrics(self),
+            "/plan" if read => return pages::plan(self),
+            _ => {}
+        }
+        let (path, namespace) = addressed(path);
+        let Some(&(method, _)) = PATHS.iter().find(|(_, known)| *known == path) else {
+            return self.refuse(&not_found(head.uri.path()));
+        };
+        if head.method != method && !(method == "GET" && read) {
+            let mut response = self.refuse(&Error::new(Code::MethodNotAllowed, "", format!("`{path}` is served by {method}, not by {}", head.method)));
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(method));
+            return response;
+        }
+        let caller = match self.caller(&head.headers, peer, namespace) {
+            Ok(caller) => caller,
+            Err(error) => return self.refuse(&error),
+        };
+        if path == "/v1/models" {
+            return pages::models(self, &caller);
+        }
+        if body.len() > self.settings.max_body_bytes {
+            return self.refuse(&self.body_too_large());
+        }
+        match path {
+            "/v1/chat/completions" => chat::serve(self, &head.headers, body, caller).await,
+            _ => chat::explain(self, &head.headers, &body, &caller),
+        }
+    }
+
+    fn caller(&self, headers: &http::HeaderMap, peer: Peer, namespace: Option<&str>) -> Result<Arc<Caller>, Error> {
+        let caller = self.keys.load().caller(headers, peer)?;
+        match namespace {
+            Some(namespace) if namespace != caller.identity.tenant => {
+                Err(Error::new(Code::Forbidden, "", format!("the policies of `{}` do not admit `{}`", tradewind_core::error::excerpt(namespace), caller.identity.tenant)))
+            }
+            _ => Ok(caller),
+        }
+    }
+
+    /// What a body over the limit is answered.
+    #[must_use]
+    pub fn body_too_large(&self) -> Error {
+        Error::new(Code::BodyTooLarge, "", format!("the body exceeds the {} bytes that this gateway accepts", self.settings.max_body_bytes))
+    }
+
+    /// What a body that does not come is answered.
+    #[must_use]
+    pub fn request_timeout(&self) -> Error {
+        Error::new(Code::RequestTimeout, "", format!("the body was not complete after {} ms", self.settings.body_read_timeout_ms))
+    }
+
+    /// The answer to a request that never became a call.
+    #[must_use]
+    pub fn refuse(&self, error: &Error) -> Response<AnswerBody> {
+        self.metrics.refused.get_or_create(&CodeLabels { code: error.code.row().code }).inc();
+        answer::error(error)
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether callers need keys.
+    #[must_use]
+    pub fn keys_required(&self) -> bool {
+        self.keys.load().required()
+    }
+
+    /// Calls in flight.
+    #[must_use]
+    pub fn calls_in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn routing(&self) -> Result<Arc<Routing>, Error> {
+        self.routing.load_full().ok_or_else(|| Error::new(Code::NoPlan, "", "no plan is loaded yet").after(1000))
+    }
+
+    pub(crate) fn refusal(&self) -> Option<Arc<Refusal>> {
+        self.refusal.load_full()
+    }
+
+    pub(crate) fn credentials(&self) -> Arc<Credentials> {
+        self.credentials.load_full()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Takes a place among the calls in flight.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Slot, Error> {
+        if self.is_draining() {
+            return Err(Error::new(Code::Draining, "", "the gateway is shutting down").after(1000));
+        }
+        let slot = Slot(Arc::clone(self));
+        self.metrics.in_flight.inc();
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.settings.max_calls_in_flight {
+            let message = format!("{} calls are in flight, as many as the settings allow", self.settings.max_calls_in_flight);
+            return Err(Error::new(Code::Overloaded, "", message).after(1000));
+        }
+        Ok(slot)
+    }
+
+    /// Reserves a line of the ledger, waiting while it is full.
+    pub(crate) async fn reserve_line(&self) -> Result<Option<Reserved>, Error> {
+        let Some(ledger) = &self.ledger else { return Ok(None) };
+        let closed = || Error::new(Code::Draining, "", "the gateway is shutting down");
+        ledger.reserve().await.map(Some).ok_or_else(closed)
+    }
+
+    /// An id that no other call has: the time, then the process and the count.
+    pub(crate) fn next_id(&self) -> String {
+        let count = self.calls.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}-{:016x}", unix_ns(), self.nonce ^ count)
+    }
+
+    /// Time and draw for a decision.
+    pub(crate) fn draw(&self) -> Now {
+        let unix_ns = unix_ns();
+        Now { unix_ns, seed: mix(unix_ns ^ self.nonce.wrapping_add(self.calls.load(Ordering::Relaxed))) }
+    }
+}
+
+/// The path below `/ns/<namespace>`, and the namespace.
+fn addressed(path: &str) -> (&str, Option<&str>) {
+    let inner = || {
+        let rest = path.strip_prefix("/ns/")?;
+        let at = rest.find('/')?;
+        rest[at..].starts_with("/v1/").then_some((&rest[at..], Some(&rest[..at])))
+    };
+    inner().unwrap_or((path, None))
+}
+
+fn not_found(path: &str) -> Error {
+    let served: Vec<String> = PATHS.iter().map(|(method, path)| format!("{method} {path}")).collect();
+    Error::new(Code::NotFound, "", format!("`{}` is not served; served are {}", tradewind_core::error::excerpt(path), served.join(", ")))
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// SplitMix64's last step: neighbouring inputs, unrelated outputs.
+const fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
