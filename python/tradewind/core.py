@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,8 +90,10 @@ def check_plan(plan: bytes, predictors: list[bytes]) -> list[dict[str, Any]]:
 def onnxruntime_library() -> Path:
     """ONNX Runtime's shared library inside the installed wheel, which has no unversioned link.
 
+    Whoever asks is about to load it, so its telemetry is switched off, which only the environment can do.
     Raises `TradewindError` where the wheel is missing or holds none or several.
     """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     spec = importlib.util.find_spec("onnxruntime")
     places = spec.submodule_search_locations if spec is not None else None
     found = sorted(Path(places[0]).glob("capi/libonnxruntime.so.*")) if places else []
