@@ -41,41 +41,32 @@ def route(
     console = output.tables()
     console.print(candidates(explanation))
     for sentence in sentences(explanation):
-        console.print(sentence, markup=False)
+        console.print(sentence, markup=False, soft_wrap=True)
 
 
 def candidates(explanation: Explanation) -> Table:
     """The candidates, best first, then the refused."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
     made = explanation.decision
-    table = Table(
-        "",
-        "model",
-        "quality",
-        "cost",
-        "tokens out",
-        "utility",
-        "",
-        title=f"{made.route} · {made.input_tokens} tokens in",
-    )
-    for column in (2, 3, 4, 5):
-        table.columns[column].justify = "right"
+    title = f"{made.route} · {made.input_tokens} tokens in"
+    table = Table("model", "quality", "cost", "out", "utility", "", title=title, box=SIMPLE, pad_edge=False)
+    for column in table.columns:
+        column.no_wrap = True
+    for column in table.columns[1:5]:
+        column.justify = "right"
     refused = [candidate for candidate in made.candidates if not candidate.admitted]
-    for place, candidate in enumerate((*made.ranking, *refused), start=1):
+    for candidate in (*made.ranking, *refused):
+        chosen = candidate is made.chosen
         table.add_row(
-            str(place) if candidate.admitted else "",
             candidate.name,
-            f"{candidate.quality:.3f} ± {candidate.quality_sd:.3f}",
+            f"{candidate.quality:.3f} ±{candidate.quality_sd:.3f}",
             dollars(candidate.cost_usd),
             str(candidate.output_tokens),
             f"{candidate.utility:+.6f}" if candidate.utility is not None else "",
-            "chosen"
-            if candidate is made.chosen
-            else f"refused: {candidate.reason}"
-            if candidate.reason
-            else "",
-            style="bold" if candidate is made.chosen else "dim" if not candidate.admitted else None,
+            "chosen" if chosen else f"no: {candidate.reason}" if candidate.reason else "",
+            style="bold" if chosen else None if candidate.admitted else "dim",
         )
     return table
 
