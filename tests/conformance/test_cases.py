@@ -86,7 +86,7 @@ def test_metrics_have_the_same_families_through_both_doors(executor_world: World
 
 def test_bodies_go_both_ways_byte_for_byte_but_for_the_models_name(executor_world: World, door: str) -> None:
     message = b'{"content":"h\\u00e9 \xf0\x9f\x98\x80","role":"user"}'
-    sent = b'{ "messages":[' + message + b'],\n"x":[1e5,{}], "model" : "to-odd","temperature":0.10 }\'
+    sent = b'{ "messages":[' + message + b'],\n"x":[1e5,{}], "model" : "to-odd","temperature":0.10 }'
     url = executor_world.doors("usual").url(door)
     answer = http_calls.call(url, "POST", "/v1/chat/completions", {}, sent)
     assert answer.body == ODD
