@@ -4,7 +4,7 @@ the table.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
@@ -29,6 +29,7 @@ class Shape(BaseModel):
 
 
 Labels = dict[formats.LabelKey, formats.LabelValue]
+Annotations = dict[formats.LabelKey, Annotated[str, Field(max_length=65536)]]
 
 
 class Metadata(Shape):
@@ -39,7 +40,7 @@ class Metadata(Shape):
     )
     namespace: formats.NamespaceName = Field(default="default", description="Namespace, which is the tenant.")
     labels: Labels = Field(default_factory=dict, max_length=64, description="Labels of the object.")
-    annotations: dict[str, str] = Field(
+    annotations: Annotations = Field(
         default_factory=dict, max_length=64, description="Notes for people and tools."
     )
 
@@ -49,6 +50,6 @@ class LocalMetadata(Shape):
 
     name: formats.NamespaceName = Field(description="Name of the object.")
     labels: Labels = Field(default_factory=dict, max_length=64, description="Labels of the object.")
-    annotations: dict[str, str] = Field(
+    annotations: Annotations = Field(
         default_factory=dict, max_length=64, description="Notes for people and tools."
     )
