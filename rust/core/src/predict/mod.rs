@@ -10,6 +10,8 @@ mod graph;
 mod native;
 mod onnx;
 mod profile;
+#[cfg(any(test, feature = "test-support"))]
+mod tiny;
 
 use std::sync::Arc;
 
@@ -178,5 +180,5 @@ impl Predictor {
     }
 }
 
-#[cfg(test)]
-pub(crate) use self::graph::tests::tiny;
+#[cfg(any(test, feature = "test-support"))]
+pub use self::tiny::tiny;
