@@ -53,9 +53,7 @@ def served(app: FastAPI, root_path: str = "") -> Iterator[str]:
     """
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     host, port = listener.getsockname()
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, ws="none", root_path=root_path, timeout_graceful_shutdown=5
-    )
+    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", root_path=root_path, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     failed: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""Clients that leave, read slowly, or come in numbers; and the interpreter, which none of them may hold up."""
+"""Clients that leave, read slowly, or come in numbers; and the interpreter, which none may hold up."""
 
 from __future__ import annotations
 
@@ -79,11 +79,7 @@ def test_a_client_that_leaves_is_an_outcome(gateway_to: Gateways, tmp_path: Path
 
 def test_a_client_that_does_not_read_holds_back_the_upstream(gateway_to: Gateways) -> None:
     """Or else a slow reader's answer would pile up in our memory."""
-    chunk = (
-        b"data: "
-        + json.dumps({"choices": [{"index": 0, "delta": {"content": "x" * 60_000}}]}).encode()
-        + b"\n\n"
-    )
+    chunk = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": "x" * 60_000}}]}).encode() + b"\n\n"
     framed = f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n"
     blocked = threading.Event()
 
@@ -113,14 +109,12 @@ def test_two_hundred_streams_at_once_arrive_whole(gateway_to: Gateways) -> None:
         streamed = (await client.post("/v1/chat/completions", json={**body, "stream": True})).text
         events = [json.loads(part[6:]) for part in streamed.split("\n\n")[:-2]]
         whole = (await client.post("/v1/chat/completions", json=body)).json()
-        return "".join(event["choices"][0]["delta"].get("content", "") for event in events), whole["choices"][
-            0
-        ]["message"]["content"]
+        return "".join(event["choices"][0]["delta"].get("content", "") for event in events), whole["choices"][0]["message"][
+            "content"
+        ]
 
     async def all_of_them(url: str) -> list[tuple[str, str]]:
-        async with httpx.AsyncClient(
-            base_url=url, timeout=60, limits=httpx.Limits(max_connections=100)
-        ) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=100)) as client:
             return await asyncio.gather(*(ask(client, number) for number in range(200)))
 
     with core.Simulator(models="m:1:1") as simulator:
@@ -170,7 +164,8 @@ def test_a_gateway_writes_nothing_into_the_home_folder(graph: bytes, executor: s
     home.mkdir()
     code = (
         "import pathlib; from tradewind import core; "
-        f"core.Gateway(None, [pathlib.Path({str(file)!r}).read_bytes()], settings={{'executor': {executor!r}}}).drain()"
+        f"core.Gateway(None, [pathlib.Path({str(file)!r}).read_bytes()], "
+        f"settings={{'executor': {executor!r}}}).drain()"
     )
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     done = subprocess.run(

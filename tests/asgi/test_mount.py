@@ -58,16 +58,14 @@ def test_the_documentation_describes_every_path_and_error(gateway_to: Gateways) 
         assert "swagger" in httpx.get(f"{url}/docs").text
         document = httpx.get(f"{url}/openapi.json").json()
     chat = document["paths"]["/v1/chat/completions"]["post"]
-    assert chat["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith(
-        "/ChatCompletionRequest"
-    )
+    assert chat["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/ChatCompletionRequest")
     assert {"/v1/decide", "/v1/models", "/healthz", "/readyz", "/metrics", "/plan"} <= set(document["paths"])
     for row in core.error_codes():
         response = document["components"]["responses"][str(row["status"])]
         assert f"`{row['code']}`" in response["description"]
         assert str(row["status"]) in chat["responses"]
     text = json.dumps(document)
-    for reference in set(part.split('"')[0] for part in text.split('"$ref": "#/')[1:]):
+    for reference in {part.split('"')[0] for part in text.split('"$ref": "#/')[1:]}:
         place = document
         for step in reference.split("/"):
             place = place[step]

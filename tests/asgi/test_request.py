@@ -35,9 +35,7 @@ def test_the_peer_is_the_servers_word(client: object, peer: str | None) -> None:
     assert request.peer({"client": client}) == peer
 
 
-def read(
-    messages: Iterable[Message], headers: Headers = ((b"transfer-encoding", b"chunked"),), most: int = 10
-) -> bytes:
+def read(messages: Iterable[Message], headers: Headers = ((b"transfer-encoding", b"chunked"),), most: int = 10) -> bytes:
     given = iter(messages)
 
     async def receive() -> Message:
@@ -69,9 +67,7 @@ def test_a_body_is_joined_from_its_parts() -> None:
         ([part(b"a")], ((b"content-length", b"5"),), "request_timeout"),
     ],
 )
-def test_a_body_that_is_not_taken_is_refused_at_once(
-    messages: list[Message], headers: Headers, code: str
-) -> None:
+def test_a_body_that_is_not_taken_is_refused_at_once(messages: list[Message], headers: Headers, code: str) -> None:
     with pytest.raises(Incomplete) as raised:
         read(messages, headers)
     assert raised.value.code == code

@@ -1,4 +1,4 @@
-"""An app that builds its own gateway: from variables, at its start or at its first request, fed from files."""
+"""An app that builds its own gateway: from variables, at its start or first request, fed from files."""
 
 from __future__ import annotations
 

@@ -61,9 +61,7 @@ def test_a_stream_is_the_same_answer_in_pieces(client: OpenAI) -> None:
 
 def test_a_stream_ends_with_usage_where_the_client_asks_for_it(client: OpenAI) -> None:
     options: Any = {"include_usage": True}
-    stream = client.chat.completions.create(
-        model="medium", messages=MESSAGES, stream=True, stream_options=options
-    )
+    stream = client.chat.completions.create(model="medium", messages=MESSAGES, stream=True, stream_options=options)
     with stream:
         last = list(stream)[-1]
     assert last.choices == []
