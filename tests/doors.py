@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from tradewind import asgi, core
+
+Gateways = Callable[..., core.Gateway]
+"""Builds gateways from an upstream's URL and settings."""
 
 NAMES = ("native", "asgi")
 SETTINGS: Mapping[str, Any] = {"workers": 1, "drain_s": 5, "rest_ms": 0, "max_body_bytes": 64 << 10}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 import doors
 import routing
+from doors import Gateways
 from tradewind import core
 from tradewind.artifacts import plan, predictor
-
-Gateways = Callable[..., core.Gateway]
 
 
 @pytest.fixture

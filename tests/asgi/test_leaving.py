@@ -17,7 +17,7 @@ import pytest
 
 import doors
 import scripted
-from conftest import Gateways
+from doors import Gateways
 from tradewind import asgi, core
 from tradewind.artifacts import outcome
 from tradewind.artifacts.outcome import Outcome

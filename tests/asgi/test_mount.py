@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 import doors
-from conftest import Gateways
+from doors import Gateways
 from tradewind import asgi, core
 
 BODY = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}

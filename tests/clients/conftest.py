@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
+from place import Place
 
 import doors
 import routing
@@ -15,14 +15,6 @@ from tradewind import core
 from tradewind.artifacts import plan, predictor
 
 KEY = "sk-of-a-client"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a client calls."""
-
-    base_url: str
-    key: str
 
 
 @pytest.fixture(scope="session")

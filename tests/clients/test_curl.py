@@ -7,8 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-
-from conftest import Place
+from place import Place
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 

@@ -10,9 +10,8 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionToolParam
+from place import Place
 from pydantic import BaseModel
-
-from conftest import Place
 
 MESSAGES: Any = [{"role": "user", "content": "Name a harbour."}]
 TOOL: ChatCompletionToolParam = {

@@ -94,9 +94,7 @@ PAGES = [
         state="keyed",
         contains=('"data":[]',),
     ),
-    Case(
-        "the plan before there is one", "/plan", method="GET", state="without_plan", contains=('"plan":null',)
-    ),
+    Case("the plan before there is one", "/plan", method="GET", state="without_plan", contains=('"plan":null',)),
 ]
 
 CALLS = [
@@ -221,9 +219,7 @@ REFUSED_REQUESTS = [
         status=400,
         code="invalid_header",
     ),
-    Case(
-        "an empty session", body=ask(), headers={"x-tradewind-session": ""}, status=400, code="invalid_header"
-    ),
+    Case("an empty session", body=ask(), headers={"x-tradewind-session": ""}, status=400, code="invalid_header"),
     Case(
         "a dial that is ignored",
         body=ask("best"),
@@ -256,9 +252,7 @@ REFUSED_REQUESTS = [
         contains=("POST /v1/chat/completions",),
     ),
     Case("an unknown path outside /v1", "/console", method="GET", status=404, code="not_found"),
-    Case(
-        "an unknown path in a namespace", "/ns/default/v1/files", method="GET", status=404, code="not_found"
-    ),
+    Case("an unknown path in a namespace", "/ns/default/v1/files", method="GET", status=404, code="not_found"),
     Case(
         "an encoded path",
         "/v1/%C3%A9%2Fx",
@@ -297,9 +291,7 @@ REFUSED_REQUESTS = [
         code="forbidden",
     ),
     Case("no plan", body=ask(), state="without_plan", status=503, code="no_plan", gives={"retry-after": "1"}),
-    Case(
-        "no plan to be ready with", "/readyz", method="GET", state="without_plan", status=503, code="no_plan"
-    ),
+    Case("no plan to be ready with", "/readyz", method="GET", state="without_plan", status=503, code="no_plan"),
     Case(
         "as many calls as are allowed",
         body=ask(),
@@ -311,9 +303,7 @@ REFUSED_REQUESTS = [
 ]
 
 REFUSED_BY_POLICY = [
-    Case(
-        "policy labels", body=ask("labels"), status=422, code="no_candidate", contains=("removed by labels",)
-    ),
+    Case("policy labels", body=ask("labels"), status=422, code="no_candidate", contains=("removed by labels",)),
     Case(
         "policy capability",
         body=ask("capability", tools=[TOOL]),
@@ -357,9 +347,7 @@ REFUSED_BY_POLICY = [
         code="no_candidate",
         contains=("removed by first_token",),
     ),
-    Case(
-        "policies bind a model by its name", body=ask("plain", tools=[TOOL]), status=422, code="no_candidate"
-    ),
+    Case("policies bind a model by its name", body=ask("plain", tools=[TOOL]), status=422, code="no_candidate"),
 ]
 
 FAULTS = [
@@ -376,9 +364,7 @@ FAULTS = [
         status=502,
         code="upstream_broken",
     ),
-    Case(
-        "a stream that is cut", body=ask("to-cuts", stream=True), gives=SSE, contains=('"upstream_broken"',)
-    ),
+    Case("a stream that is cut", body=ask("to-cuts", stream=True), gives=SSE, contains=('"upstream_broken"',)),
 ]
 
 CASES = PAGES + CALLS + REFUSED_REQUESTS + REFUSED_BY_POLICY + FAULTS

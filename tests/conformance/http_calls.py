@@ -51,9 +51,5 @@ IDS = re.compile(rb'chatcmpl-[0-9a-f]+|[0-9a-f]{16}-[0-9a-f]{16}|(?<="created":)
 def comparable(answer: Answer, *, drawn: frozenset[str] = frozenset()) -> tuple[int, dict[str, str], bytes]:
     """What two doors must agree on: ids and times are masked."""
     masked = DRAWN | drawn
-    headers = {
-        name: "*" if name in masked else value
-        for name, value in answer.headers.items()
-        if name not in VARYING
-    }
+    headers = {name: "*" if name in masked else value for name, value in answer.headers.items() if name not in VARYING}
     return answer.status, headers, IDS.sub(b"*", answer.body)

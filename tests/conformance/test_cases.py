@@ -59,9 +59,7 @@ def check_error(answer: Answer, case: Case) -> None:
 def test_the_doors_answer_alike(case: Case, executor_world: World) -> None:
     # A stream's cost is a forecast, which moves with the tokens that the call before taught.
     drawn = frozenset({"x-tradewind-cost-usd"} if b'"stream": true' in (case.bytes() or b"") else ())
-    native, asgi = (
-        http_calls.comparable(send(case, executor_world, door), drawn=drawn) for door in ("native", "asgi")
-    )
+    native, asgi = (http_calls.comparable(send(case, executor_world, door), drawn=drawn) for door in ("native", "asgi"))
     assert asgi == native
 
 
@@ -95,9 +93,7 @@ def test_bodies_go_both_ways_byte_for_byte_but_for_the_models_name(executor_worl
 
 def test_usage_that_only_we_asked_for_is_taken_out_again(executor_world: World, door: str) -> None:
     url = executor_world.doors("usual").url(door)
-    events = http_calls.call(
-        url, "POST", "/v1/chat/completions", {}, json.dumps(ask("medium", stream=True)).encode()
-    ).events()
+    events = http_calls.call(url, "POST", "/v1/chat/completions", {}, json.dumps(ask("medium", stream=True)).encode()).events()
     assert events[-1] == "[DONE]"
     chunks = [json.loads(event) for event in events[:-1]]
     assert all(chunk["choices"] and chunk.get("usage") is None for chunk in chunks)

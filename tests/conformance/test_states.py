@@ -91,9 +91,7 @@ def test_a_gateway_that_shuts_down_takes_no_new_call(executor_world: World, door
 def test_a_broken_plan_is_refused_and_the_old_one_kept(executor_world: World, door: str) -> None:
     with executor_world.another() as opened:
         before = http_calls.call(opened.url(door), "GET", "/plan", {}, None).json()
-        opened.gateway.refuse(
-            [{"code": "unreadable", "file": "a.yaml", "line": 3, "message": "no"}], source="a.yaml"
-        )
+        opened.gateway.refuse([{"code": "unreadable", "file": "a.yaml", "line": 3, "message": "no"}], source="a.yaml")
         after = http_calls.call(opened.url(door), "GET", "/plan", {}, None).json()
         assert (before["refusal"], after["plan"]) == (None, before["plan"])
         assert after["refusal"]["problems"][0]["line"] == 3

@@ -102,10 +102,7 @@ class World:
         return self._gateway()
 
     def _keyed(self) -> Doors:
-        entries = [
-            {"sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant}
-            for key, tenant in KEYS.items()
-        ]
+        entries = [{"sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant} for key, tenant in KEYS.items()]
         return self._gateway(keys=json.dumps({"keys": entries}).encode())
 
     def _without_plan(self) -> Doors:
