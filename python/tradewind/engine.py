@@ -150,9 +150,7 @@ class Engine:
         seed: int = 0,
     ) -> Explanation:
         """Decides, and says what would have changed the choice."""
-        made = self.decide(
-            body, tenant=tenant, willingness_to_pay_usd=willingness_to_pay_usd, at_ns=at_ns, seed=seed
-        )
+        made = self.decide(body, tenant=tenant, willingness_to_pay_usd=willingness_to_pay_usd, at_ns=at_ns, seed=seed)
         above, below = flips(made)
         return Explanation(made, made.ranking[1] if len(made.ranking) > 1 else None, above, below)
 
@@ -180,11 +178,7 @@ def flips(made: Decision) -> tuple[Flip | None, Flip | None]:
     if made.objective.willingness_to_pay_usd is None or made.objective.relaxed:
         return None, None
     better = [other for other in made.ranking if other.quality > first.quality]
-    worse = [
-        other
-        for other in made.ranking
-        if other.quality < first.quality and other.cost_nanousd < first.cost_nanousd
-    ]
+    worse = [other for other in made.ranking if other.quality < first.quality and other.cost_nanousd < first.cost_nanousd]
     above = min((Flip(_crossing(first, other), other.model) for other in better), key=_place, default=None)
     below = max((Flip(_crossing(first, other), other.model) for other in worse), key=_place, default=None)
     return above, below
@@ -200,9 +194,7 @@ def read_plan(file: Path) -> bytes:
 
 def text_body(text: str, model: str = "auto") -> bytes:
     """The body of a chat call with one user message."""
-    return json.dumps(
-        {"model": model, "messages": [{"role": "user", "content": text}]}, ensure_ascii=False
-    ).encode()
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}, ensure_ascii=False).encode()
 
 
 def _bytes(body: Body) -> bytes:

@@ -73,9 +73,7 @@ def watch(serving: Serving, stop: threading.Event) -> None:
         watched = sorted(set(_watched(serving)))
         # A folder that appears or vanishes changes what there is to watch, so the list is made anew after
         # each burst.
-        for _ in watchfiles.watch(
-            *watched, recursive=False, stop_event=stop, step=BURST_MS, raise_interrupt=False
-        ):
+        for _ in watchfiles.watch(*watched, recursive=False, stop_event=stop, step=BURST_MS, raise_interrupt=False):
             reload(serving)
             if sorted(set(_watched(serving))) != watched:
                 break
@@ -90,15 +88,9 @@ def read_keys(file: Path) -> bytes:
     except OSError as error:
         raise UsageError(f"the keys cannot be read: {error.strerror}", str(file)) from None
     except yaml.YAMLError as error:
-        raise UsageError(
-            f"{file}: the keys cannot be read: {' '.join(str(error).split())}", str(file)
-        ) from None
+        raise UsageError(f"{file}: the keys cannot be read: {' '.join(str(error).split())}", str(file)) from None
     entries = document.get("keys") if isinstance(document, dict) else None
-    if (
-        not isinstance(entries, list)
-        or not all(isinstance(entry, dict) for entry in entries)
-        or len(document) != 1
-    ):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries) or len(document) != 1:
         raise UsageError(f"{file} is not `keys: [{{sha256, tenant, name, labels}}]`", str(file))
     try:
         return json.dumps({"keys": [_tenant(entry) for entry in entries]}).encode()
@@ -111,17 +103,11 @@ def read_credentials(source: plan.PlanSource, folder: Path | None) -> dict[str, 
     logged.
     """
     found: dict[str, str] = {}
-    for name in sorted(
-        {model.upstream.credential for model in source.models if model.upstream.credential is not None}
-    ):
+    for name in sorted({model.upstream.credential for model in source.models if model.upstream.credential is not None}):
         _, secret, key = name.split("/")
         file = folder / secret / key if folder is not None else None
         try:
-            found[name] = (
-                file.read_text(encoding="utf-8").strip()
-                if file is not None and not key.startswith(".")
-                else ""
-            )
+            found[name] = file.read_text(encoding="utf-8").strip() if file is not None and not key.startswith(".") else ""
         except (OSError, UnicodeDecodeError):
             found[name] = ""
         if not found[name]:

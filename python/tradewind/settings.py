@@ -33,8 +33,8 @@ class Settings:
     """File of caller keys (hashes). Without it only loopback is served."""
     secrets_dir: Path | None = None
     """Folder of upstream credentials: `secret/key` below it."""
-    ledger_dir: Path | None = Path("ledger")
-    """Folder of the outcome log, by default in the working folder, where `tradewind ledger` looks."""
+    ledger_dir: Path | None = None
+    """Folder of the outcome log. `tradewind serve` takes `ledger`; a mounted app writes no file unasked."""
     door: Door = "both"
     """Which listeners start: the native one is fast, the ASGI one can be mounted."""
     host: str = "127.0.0.1"
@@ -86,9 +86,7 @@ class Settings:
 
     def gateway(self) -> dict[str, Any]:
         """What the gateway reads, as JSON has it; the rest is Python's."""
-        document = {
-            entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in _OURS
-        }
+        document = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in _OURS}
         if self.workers == 0:
             del document["workers"]
         if self.ledger_dir is not None:

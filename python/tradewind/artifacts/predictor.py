@@ -61,9 +61,7 @@ def read(place: Path | None = None) -> Artifact:
             f"{file} is `{digest}`, but its manifest says `{manifest.get('digest')}`",
             "digest",
         )
-    return Artifact(
-        folder=folder, digest=digest, graph=graph, profiles=_profiles(manifest, folder), manifest=manifest
-    )
+    return Artifact(folder=folder, digest=digest, graph=graph, profiles=_profiles(manifest, folder), manifest=manifest)
 
 
 def digest_of(graph: bytes) -> str:
@@ -80,9 +78,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         raise UsageError(f"the predictor's manifest is not JSON: {error}", str(path)) from None
     found = manifest.get("schema") if isinstance(manifest, dict) else None
     if found != SCHEMA:
-        raise InvalidPredictor(
-            "invalid_predictor", f"{path} has schema `{found}`; expected `{SCHEMA}`", "schema"
-        )
+        raise InvalidPredictor("invalid_predictor", f"{path} has schema `{found}`; expected `{SCHEMA}`", "schema")
     return dict(manifest)
 
 
@@ -90,9 +86,7 @@ def _graph_name(manifest: Mapping[str, Any], folder: Path) -> str:
     graph = manifest.get("graph")
     name = graph.get("file", GRAPH) if isinstance(graph, dict) else GRAPH
     if not isinstance(name, str) or Path(name).name != name:
-        raise InvalidPredictor(
-            "invalid_predictor", f"{folder / MANIFEST} names a graph outside its folder", "graph.file"
-        )
+        raise InvalidPredictor("invalid_predictor", f"{folder / MANIFEST} names a graph outside its folder", "graph.file")
     return name
 
 

@@ -49,9 +49,7 @@ def decide(
     pin(core_number)
     artifact = predictors.read(predictor)
     plan = synthetic(artifact, models).to_json()
-    sized: dict[int, list[bytes]] = core.bench_bodies(
-        output.read_input(bodies) if bodies else None, count, seed
-    )
+    sized: dict[int, list[bytes]] = core.bench_bodies(output.read_input(bodies) if bodies else None, count, seed)
     planner = core.Planner(plan, [artifact.graph], executor.value)
     texts = {size: [_text(body) for body in group] for size, group in sized.items()}
     document = {
@@ -88,9 +86,7 @@ def synthetic(artifact: Artifact, count: int) -> PlanSource:
         plan.Model(
             id=f"default/bench/model-{index}",
             upstream=plan.Upstream("http://127.0.0.1:4100/v1", "openai", f"model-{index}"),
-            price=plan.Price(10_000_000 * 2**index, 40_000_000 * 2**index)
-            if index < 12
-            else plan.Price(index, index),
+            price=plan.Price(10_000_000 * 2**index, 40_000_000 * 2**index) if index < 12 else plan.Price(index, index),
             limits=plan.Limits(128_000, 16_384),
             profile=profiles[index % len(profiles)],
             capabilities=("json", "tools"),

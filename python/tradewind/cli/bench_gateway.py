@@ -46,9 +46,7 @@ class Load:
 
 
 def gateway(
-    bodies: Annotated[
-        Path | None, typer.Option(help="JSON Lines of {body | text}; seeded ones where absent.")
-    ] = None,
+    bodies: Annotated[Path | None, typer.Option(help="JSON Lines of {body | text}; seeded ones where absent.")] = None,
     door: Annotated[Door, typer.Option(help="Which listener is measured.")] = Door.native,
     connections: Annotated[
         str, typer.Option(help="Connections, each with one call at a time, separated by commas.")
@@ -65,9 +63,7 @@ def gateway(
 
     levels = _levels(connections)
     sized = core.bench_bodies(output.read_input(bodies) if bodies else None, 2000, seed)
-    group = (
-        [body for bodies_of_size in sized.values() for body in bodies_of_size] if bodies else sized[TOKENS]
-    )
+    group = [body for bodies_of_size in sized.values() for body in bodies_of_size] if bodies else sized[TOKENS]
     load = Load(group, stream, seconds)
     ours, theirs = cores()
     with tempfile.TemporaryDirectory(prefix="tradewind-bench-") as folder, simulator(theirs) as upstream:
@@ -96,9 +92,7 @@ def cores() -> tuple[set[int], set[int]]:
     return {allowed[0]}, set(allowed[1:])
 
 
-def measure(
-    load: Load, connections: int, url: str, pid: int, upstream: str, key: str, theirs: set[int]
-) -> dict[str, Any]:
+def measure(load: Load, connections: int, url: str, pid: int, upstream: str, key: str, theirs: set[int]) -> dict[str, Any]:
     """One row: through the gateway, then past it."""
     direct = _send(load, connections, upstream, None, theirs, model="small")
     before = cpu_ns(pid)
@@ -120,9 +114,7 @@ def measure(
     }
 
 
-def _send(
-    load: Load, connections: int, url: str, key: str | None, theirs: set[int], model: str | None
-) -> dict[str, Any]:
+def _send(load: Load, connections: int, url: str, key: str | None, theirs: set[int], model: str | None) -> dict[str, Any]:
     from tradewind import core
 
     # `model` names an upstream's model: it does not know our alias.
@@ -167,12 +159,8 @@ def served(
 
     artifact = predictors.read(predictor)
     config, keys = folder / "bench.yaml", folder / "keys.json"
-    config.write_text(
-        "---\n".join(json.dumps(entry) + "\n" for entry in resources(upstream, list(artifact.profiles)))
-    )
-    keys.write_text(
-        json.dumps({"keys": [{"sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": "default"}]})
-    )
+    config.write_text("---\n".join(json.dumps(entry) + "\n" for entry in resources(upstream, list(artifact.profiles))))
+    keys.write_text(json.dumps({"keys": [{"sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": "default"}]}))
     arguments = [
         "serve",
         "--json",
@@ -276,9 +264,7 @@ def show(document: dict[str, Any]) -> None:
     )
     for level, row in document["connections"].items():
         first = f"{row['ttft_added_us']:.0f}" if row["ttft_added_us"] is not None else ""
-        cells = (
-            f"{row[name]:.0f}" for name in ("rps", "p50_us", "p99_us", "added_p50_us", "cpu_us_per_request")
-        )
+        cells = (f"{row[name]:.0f}" for name in ("rps", "p50_us", "p99_us", "added_p50_us", "cpu_us_per_request"))
         table.add_row(level, *cells, first, f"{row['rss_mib']:.0f}", str(row["errors"]))
     output.tables().print(table)
 
@@ -289,7 +275,5 @@ def _levels(text: str) -> list[int]:
     except ValueError:
         levels = []
     if not levels or min(levels) < 1:
-        raise UsageError(
-            f"--connections is `{text}`; expected numbers from 1 such as `1,16,64`", "--connections"
-        )
+        raise UsageError(f"--connections is `{text}`; expected numbers from 1 such as `1,16,64`", "--connections")
     return levels

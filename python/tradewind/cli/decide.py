@@ -25,9 +25,7 @@ def decide(
     config: options.Config = None,
     predictor: options.Predictor = None,
     executor: options.ExecutorOption = Executor.native,
-    at: Annotated[
-        str | None, typer.Option(help="Time of the calls, RFC 3339. The epoch where absent.")
-    ] = None,
+    at: Annotated[str | None, typer.Option(help="Time of the calls, RFC 3339. The epoch where absent.")] = None,
     seed: options.Seed = 0,
     tenant: Annotated[str, typer.Option(help="Namespace of the caller.")] = "default",
     as_json: options.Json = False,
@@ -37,9 +35,10 @@ def decide(
 
     if plan is not None and config is not None:
         raise UsageError("give a plan or --config, not both", "--config")
+    at_ns = nanoseconds(at) if at is not None else 0
     calls = output.read_input(input)
     engine = Engine.from_config(plan or config, predictor_at=predictor, executor=executor.value)
-    decisions = engine.decide_lines(calls, tenant=tenant, at_ns=nanoseconds(at) if at else 0, seed=seed)
+    decisions = engine.decide_lines(calls, tenant=tenant, at_ns=at_ns, seed=seed)
     if as_json:
         output.lines(decisions)
     found = show(decisions, quiet=as_json)
@@ -60,9 +59,7 @@ def when(moment: str, flag: str) -> datetime:
     except ValueError:
         time = datetime.min
     if time.tzinfo is None:
-        raise UsageError(
-            f"{flag} is `{moment}`; expected a time with its zone, such as `2026-01-31T12:00:00Z`", flag
-        )
+        raise UsageError(f"{flag} is `{moment}`; expected a time with its zone, such as `2026-01-31T12:00:00Z`", flag)
     return time
 
 
@@ -81,9 +78,7 @@ def show(decisions: bytes, quiet: bool) -> int:
             rows.append((str(given["id"]), f"error: {given['error']['message']}", "", ""))
             continue
         chosen = next(each for each in given["candidates"] if each["model"] == given["chosen"])
-        rows.append(
-            (given["id"], given["chosen"], f"{chosen['quality']:.2f}", f"${chosen['cost_nanousd'] / 1e9:.6f}")
-        )
+        rows.append((given["id"], given["chosen"], f"{chosen['quality']:.2f}", f"${chosen['cost_nanousd'] / 1e9:.6f}"))
     if not quiet:
         from rich.table import Table
 

@@ -13,9 +13,7 @@ from tradewind.errors import UsageError
 
 def evaluate(
     data: Annotated[Path, typer.Option(help="Folder of data sets.")],
-    sets: Annotated[
-        str | None, typer.Option(help="Data sets, separated by commas; all where absent.")
-    ] = None,
+    sets: Annotated[str | None, typer.Option(help="Data sets, separated by commas; all where absent.")] = None,
     predictor: options.Predictor = None,
     fit: Annotated[
         str | None,
@@ -59,9 +57,7 @@ def show(document: dict[str, Any]) -> None:
     """A table for people."""
     from rich.table import Table
 
-    names = sorted(
-        {name for scores in document["sets"].values() for name, value in scores.items() if _interval(value)}
-    )
+    names = sorted({name for scores in document["sets"].values() for name, value in scores.items() if _interval(value)})
     table = Table("set", "n", *names)
     for name, scores in document["sets"].items():
         table.add_row(name, str(scores["n"]), *(_cell(scores.get(metric)) for metric in names))

@@ -57,9 +57,7 @@ def _prompts(text: bytes) -> Iterator[tuple[str, str]]:
 
 def _show(document: dict[str, Any]) -> None:
     console = output.tables()
-    console.print(
-        f"{document['id']}: {len(document['token_ids'])} tokens {document['token_ids'][:16]}", markup=False
-    )
+    console.print(f"{document['id']}: {len(document['token_ids'])} tokens {document['token_ids'][:16]}", markup=False)
     for name, value in document["surface"].items():
         if value:
             console.print(f"  {name} {value:.4g}", markup=False)

@@ -22,9 +22,7 @@ FOLDER = Path("ledger")
 
 
 def ledger(
-    dir: Annotated[
-        Path, typer.Option("--dir", help="Folder of the outcome log, or one of its files.")
-    ] = FOLDER,
+    dir: Annotated[Path, typer.Option("--dir", help="Folder of the outcome log, or one of its files.")] = FOLDER,
     since: Annotated[str | None, typer.Option(help="Only outcomes from this time on, RFC 3339.")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -37,9 +35,7 @@ def ledger(
         if moment is not None and not not_older(outcome, moment):
             continue
         if as_json:
-            output.lines(
-                json.dumps(outcome.document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-            )
+            output.lines(json.dumps(outcome.document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
         else:
             sums[outcome.answered_by or f"({outcome.document.get('error') or 'no answer'})"].add(outcome)
     if not as_json:

@@ -18,13 +18,9 @@ class Executor(StrEnum):
 
 Config = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder or file of resources, or a plan source (.json). The shipped example where absent."
-    ),
+    typer.Option(help="Folder or file of resources, or a plan source (.json). The shipped example where absent."),
 ]
-Predictor = Annotated[
-    Path | None, typer.Option(help="Folder of a predictor artifact. The shipped one where absent.")
-]
+Predictor = Annotated[Path | None, typer.Option(help="Folder of a predictor artifact. The shipped one where absent.")]
 ExecutorOption = Annotated[Executor, typer.Option("--executor", help="What runs the predictor.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draw of strategies that randomise.")]

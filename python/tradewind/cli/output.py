@@ -49,9 +49,7 @@ def complain(message: str, code: str = "") -> None:
 
 def show_problem(problem: Problem) -> None:
     """One problem of a configuration."""
-    words().print(
-        "[red]error[/red]: " if problem.severity == "error" else "[yellow]warning[/yellow]: ", end=""
-    )
+    words().print("[red]error[/red]: " if problem.severity == "error" else "[yellow]warning[/yellow]: ", end="")
     words().print(str(problem), markup=False, soft_wrap=True)
 
 
@@ -87,12 +85,6 @@ def need_training() -> None:
     """The learning stack is an extra: serving does not carry it."""
     import importlib.util
 
-    missing = [
-        name
-        for name in ("onnx", "pyarrow", "sklearn", "matplotlib")
-        if importlib.util.find_spec(name) is None
-    ]
+    missing = [name for name in ("onnx", "pyarrow", "sklearn", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(
-            f"{', '.join(missing)} not installed: `pip install 'tradewind[training]'` brings them"
-        )
+        raise UsageError(f"{', '.join(missing)} not installed: `pip install 'tradewind[training]'` brings them")

@@ -27,9 +27,7 @@ Place = Annotated[Path, typer.Argument(help="Folder or file of resources.")]
 
 def assemble(
     place: Place,
-    to: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; stdout where absent.")
-    ] = None,
+    to: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout where absent.")] = None,
     predictor: options.Predictor = None,
 ) -> None:
     """Write the plan source that a gateway reads."""

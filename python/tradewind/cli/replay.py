@@ -126,15 +126,11 @@ class Tally:
 def show(document: dict[str, Any]) -> None:
     """For people."""
     console = output.tables()
-    console.print(
-        f"{document['replayed']} of {document['calls']} calls replayed, {document['differing']} differ"
-    )
+    console.print(f"{document['replayed']} of {document['calls']} calls replayed, {document['differing']} differ")
     for name in ("then", "now"):
         given = document[name]
         quality = f"{given['quality']:.4f}" if given["quality"] is not None else "unknown"
-        console.print(
-            f"{name}: cost ${given['cost_usd']:.6f}, mean quality {quality}, forecast of {given['n']} calls"
-        )
+        console.print(f"{name}: cost ${given['cost_usd']:.6f}, mean quality {quality}, forecast of {given['n']} calls")
     for difference in document["differences"][:20]:
         console.print(
             f"  {difference['id']}: {difference['then']} → {difference['now'] or difference['error']}",

@@ -89,9 +89,7 @@ def sentences(explanation: Explanation) -> list[str]:
         said.append(f"No model satisfies every limit; relaxed: {', '.join(made.objective.relaxed)}.")
     if made.objective.willingness_to_pay_usd is None:
         return said
-    said.append(
-        f"A perfect answer is worth {dollars(made.objective.willingness_to_pay_usd)} more than a useless one."
-    )
+    said.append(f"A perfect answer is worth {dollars(made.objective.willingness_to_pay_usd)} more than a useless one.")
     for side, flip in (("Above", explanation.above), ("Below", explanation.below)):
         if flip is not None:
             model = flip.model.split("/", 2)[2]

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tradewind.cli import options, output
+from tradewind.cli.ledger import FOLDER
 from tradewind.cli.options import Executor
 from tradewind.errors import UsageError
 
@@ -53,45 +55,23 @@ class LogLevel(StrEnum):
 
 
 def serve(
-    config: Annotated[
-        Path | None, typer.Option(help="Folder or file of resources. The shipped example where absent.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Folder or file of resources. The shipped example where absent.")] = None,
     predictor: options.Predictor = None,
-    keys: Annotated[
-        Path | None, typer.Option(help="File of caller keys. Without it only loopback is served.")
-    ] = None,
-    secrets_dir: Annotated[
-        Path | None, typer.Option(help="Folder of upstream credentials, `secret/key` below it.")
-    ] = None,
-    ledger_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the outcome log. `ledger` where absent.")
-    ] = None,
+    keys: Annotated[Path | None, typer.Option(help="File of caller keys. Without it only loopback is served.")] = None,
+    secrets_dir: Annotated[Path | None, typer.Option(help="Folder of upstream credentials, `secret/key` below it.")] = None,
+    ledger_dir: Annotated[Path | None, typer.Option(help="Folder of the outcome log. `ledger` where absent.")] = None,
     door: Annotated[Door | None, typer.Option(help="Which listeners start.", show_default="both")] = None,
     host: Annotated[str | None, typer.Option(help="Address of both doors.", show_default="127.0.0.1")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Native port.", show_default="4000")
-    ] = None,
-    asgi_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="ASGI port.", show_default="4001")
-    ] = None,
-    executor: Annotated[
-        Executor | None, typer.Option(help="What runs the predictor.", show_default="native")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Threads of the native door.", show_default="one a core")
-    ] = None,
-    capture: Annotated[
-        Capture | None, typer.Option(help="What an outcome keeps of a call.", show_default="features")
-    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Native port.", show_default="4000")] = None,
+    asgi_port: Annotated[int | None, typer.Option(min=0, max=65535, help="ASGI port.", show_default="4001")] = None,
+    executor: Annotated[Executor | None, typer.Option(help="What runs the predictor.", show_default="native")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Threads of the native door.", show_default="one a core")] = None,
+    capture: Annotated[Capture | None, typer.Option(help="What an outcome keeps of a call.", show_default="features")] = None,
     drain_s: Annotated[
         int | None, typer.Option(min=0, help="Seconds for calls in flight after SIGTERM.", show_default="30")
     ] = None,
-    log_level: Annotated[
-        LogLevel | None, typer.Option(help="Least level that is logged.", show_default="info")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON line on stdout when the doors are open.")
-    ] = False,
+    log_level: Annotated[LogLevel | None, typer.Option(help="Least level that is logged.", show_default="info")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout when the doors are open.")] = False,
 ) -> None:
     """Serve the model API. Every flag has a variable: TRADEWIND_PORT for --port; more are in
     `tradewind.settings`.
@@ -116,9 +96,9 @@ def serve(
         drain_s=drain_s,
         log_level=log_level and log_level.value,
     )
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    if settings.ledger_dir is None:
+        settings = replace(settings, ledger_dir=FOLDER)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     check_host(settings)
     stop = threading.Event()
@@ -221,9 +201,7 @@ def check_host(settings: Settings) -> None:
     except ValueError:
         loopback = False
     if not loopback:
-        raise UsageError(
-            f"--host {settings.host} needs --keys: without keys only loopback is served", "--host"
-        )
+        raise UsageError(f"--host {settings.host} needs --keys: without keys only loopback is served", "--host")
 
 
 @contextmanager

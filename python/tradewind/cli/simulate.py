@@ -21,14 +21,10 @@ def simulate(
         typer.Option(help="name:in:out[:cached],…: USD per million tokens. Two models where absent."),
     ] = None,
     first_token_ms: Annotated[int, typer.Option(min=0, help="Milliseconds to the first token.")] = 0,
-    token_rate: Annotated[
-        float, typer.Option(min=0, help="Tokens per second of an answer; 0 is unbounded.")
-    ] = 0.0,
+    token_rate: Annotated[float, typer.Option(min=0, help="Tokens per second of an answer; 0 is unbounded.")] = 0.0,
     fail: Annotated[
         list[str] | None,
-        typer.Option(
-            help="What goes wrong, such as `status=503:0.1`, `stall-after=5:0.1:model=NAME`. Repeatable."
-        ),
+        typer.Option(help="What goes wrong, such as `status=503:0.1`, `stall-after=5:0.1:model=NAME`. Repeatable."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the faults' draws.")] = 0,
     answers: Annotated[Path | None, typer.Option(help="JSON Lines of {prompt | contains, answer}.")] = None,

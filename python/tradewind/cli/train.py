@@ -20,14 +20,10 @@ def train(
         str | None,
         typer.Option(help="Data sets, separated by commas; those of the shipped one where absent."),
     ] = None,
-    score: Annotated[
-        bool, typer.Option("--score/--no-score", help="Whether the manifest gets held-out figures.")
-    ] = True,
+    score: Annotated[bool, typer.Option("--score/--no-score", help="Whether the manifest gets held-out figures.")] = True,
     shuffle_outcomes: Annotated[
         bool,
-        typer.Option(
-            "--shuffle-outcomes", help="Deal outcomes anew among questions: the gain gate must fail."
-        ),
+        typer.Option("--shuffle-outcomes", help="Deal outcomes anew among questions: the gain gate must fail."),
     ] = False,
     seed: options.Seed = 0,
     as_json: options.Json = False,

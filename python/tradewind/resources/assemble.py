@@ -68,18 +68,12 @@ def _in_order(resources: Resources) -> list[Sourced[ModelPool]]:
     return [resources.pools[name] for name in sorted(resources.pools)]
 
 
-def _models(
-    sourced: Sourced[ModelPool], predictor: Artifact, origins: Origins, wrong: list[Problem]
-) -> Iterator[plan.Model]:
+def _models(sourced: Sourced[ModelPool], predictor: Artifact, origins: Origins, wrong: list[Problem]) -> Iterator[plan.Model]:
     for index, model in enumerate(sourced.resource.spec.models):
         path: Path = ("spec", "models", index)
         profile = _profile(model, predictor)
         if profile is None:
-            wrong.append(
-                _unknown_profile(
-                    sourced, (*path, "quality", "profile"), model.quality.profile or "", predictor
-                )
-            )
+            wrong.append(_unknown_profile(sourced, (*path, "quality", "profile"), model.quality.profile or "", predictor))
         origins.add_model(sourced.document, path)
         # The plan is refused already; an average profile lets the core find what else is wrong.
         yield _model(sourced.resource, model, profile or plan.Profile(bias=0.0))
@@ -97,9 +91,7 @@ def _model(pool: ModelPool, model: Model, profile: plan.Profile) -> plan.Model:
             formats.nanousd(price.output_per_million),
             formats.nanousd(cached) if cached is not None else None,
         ),
-        limits=plan.Limits(
-            limits.context_tokens, limits.output_tokens, limits.concurrent_requests_per_gateway
-        ),
+        limits=plan.Limits(limits.context_tokens, limits.output_tokens, limits.concurrent_requests_per_gateway),
         profile=profile,
         capabilities=tuple(sorted({capability.lower() for capability in model.capabilities})),
         labels=model.labels,
@@ -159,9 +151,7 @@ def _route(
         if ("ModelPool", *key) not in resources.broken:
             known = tuple(sorted("/".join(name) for name in resources.pools))
             message = unknown("pool", "/".join(key), known[:MOST_LISTED])
-            wrong.append(
-                problems.problem(document, ("spec", "poolRefs", index), "missing_pool", message, known)
-            )
+            wrong.append(problems.problem(document, ("spec", "poolRefs", index), "missing_pool", message, known))
     if not complete:
         return None
     wrong += _unmatched_labels(sourced, resources)
@@ -181,9 +171,7 @@ def _route(
 def _unmatched_labels(sourced: Sourced[RoutingPolicy], resources: Resources) -> Iterator[Problem]:
     policy = sourced.resource
     wanted = policy.spec.constraints.models.match_labels
-    pools = [
-        resources.pools[ref.namespace or policy.metadata.namespace, ref.name] for ref in policy.spec.pool_refs
-    ]
+    pools = [resources.pools[ref.namespace or policy.metadata.namespace, ref.name] for ref in policy.spec.pool_refs]
     models = [model for pool in pools for model in pool.resource.spec.models]
     if wanted and not any(wanted.items() <= model.labels.items() for model in models):
         path = ("spec", "constraints", "models", "matchLabels")

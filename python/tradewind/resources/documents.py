@@ -109,9 +109,7 @@ class _Reader:
         line = node.start_mark.line + 1
         self.left -= 1
         if self.left < 0:
-            raise _TooMuch(
-                f"the file has more than {MOST_VALUES} values after its aliases are expanded", line
-            )
+            raise _TooMuch(f"the file has more than {MOST_VALUES} values after its aliases are expanded", line)
         # An alias to a node around itself has no end; it is caught here too.
         if len(path) > DEEPEST:
             raise _TooMuch(f"the document is nested deeper than {DEEPEST} levels", line)
@@ -121,9 +119,7 @@ class _Reader:
             return [self._item(item, (*path, index), lines) for index, item in enumerate(node.value)]
         return self._scalar(node, path)
 
-    def _entries(
-        self, node: yaml.MappingNode, path: Path, lines: dict[Path, int]
-    ) -> Iterator[tuple[str, Any]]:
+    def _entries(self, node: yaml.MappingNode, path: Path, lines: dict[Path, int]) -> Iterator[tuple[str, Any]]:
         seen: dict[str, int] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
@@ -132,9 +128,7 @@ class _Reader:
                 self._refuse("invalid_key", "a key is a string; write it in quotes", path, line)
                 continue
             if key in seen:
-                self._refuse(
-                    "duplicate_key", f"`{key}` stands twice, first in line {seen[key]}", (*path, key), line
-                )
+                self._refuse("duplicate_key", f"`{key}` stands twice, first in line {seen[key]}", (*path, key), line)
                 continue
             seen[key] = line
             lines[(*path, key)] = line

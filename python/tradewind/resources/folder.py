@@ -69,9 +69,7 @@ def files(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise UsageError(f"no file or folder is at {place}", str(place))
-    found = sorted(
-        path for path in place.iterdir() if path.suffix in (".yaml", ".yml") and not path.name.startswith(".")
-    )
+    found = sorted(path for path in place.iterdir() if path.suffix in (".yaml", ".yml") and not path.name.startswith("."))
     if not found:
         raise UsageError(f"{place} holds no .yaml or .yml file", str(place))
     return found
@@ -102,9 +100,7 @@ def parse(found: list[Document], wrong: list[Problem] | None = None) -> Resource
 def _resource(document: Document, wrong: list[Problem]) -> ModelPool | RoutingPolicy | Namespace | None:
     if not isinstance(document.value, dict):
         wrong.append(
-            problems.problem(
-                document, (), "invalid_type", "a document is a map with `apiVersion`, `kind`, `metadata`"
-            )
+            problems.problem(document, (), "invalid_type", "a document is a map with `apiVersion`, `kind`, `metadata`")
         )
         return None
     kinds = tuple(KINDS)
@@ -112,9 +108,7 @@ def _resource(document: Document, wrong: list[Problem]) -> ModelPool | RoutingPo
     shape = KINDS.get(kind) if isinstance(kind, str) else None
     if shape is None:
         message = (
-            unknown("kind", str(kind), kinds)
-            if kind is not None
-            else f"`kind` is required: one of {problems.listed(kinds)}"
+            unknown("kind", str(kind), kinds) if kind is not None else f"`kind` is required: one of {problems.listed(kinds)}"
         )
         wrong.append(problems.problem(document, ("kind",), "unknown_name", message, kinds))
         return None

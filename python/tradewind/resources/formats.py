@@ -36,9 +36,7 @@ NAMESPACE = Format(
     "a Kubernetes namespace: lower-case letters, digits and `-`, at most 63",
     63,
 )
-SECRET_KEY = Format(
-    r"^[-._A-Za-z0-9]{1,253}$", "a key of a Secret: letters, digits and `-._`, at most 253", 253
-)
+SECRET_KEY = Format(r"^[-._A-Za-z0-9]{1,253}$", "a key of a Secret: letters, digits and `-._`, at most 253", 253)
 UPSTREAM_MODEL = Format(r"^\S{1,253}$", "1 to 253 characters without white space", 253)
 URL = Format(
     r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$",
@@ -51,9 +49,7 @@ USD = Format(
     'an amount of USD as a decimal string, such as "0.15": at most 999999.999999999, to the nano-dollar',
     16,
 )
-FRACTION = Format(
-    r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", 'a decimal string from "0" to "1", such as "0.70"', 11
-)
+FRACTION = Format(r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$", 'a decimal string from "0" to "1", such as "0.70"', 11)
 DURATION = Format(r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", "a duration such as `800ms`, `5s` or `1m30s`", 32)
 LABEL_KEY = Format(
     r"^([a-z0-9][-a-z0-9.]{0,251}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$",
@@ -109,6 +105,4 @@ def number(decimal: str) -> float:
 
 def milliseconds(duration: str) -> int:
     """Milliseconds of a GEP-2257 duration."""
-    return sum(
-        int(amount) * _MILLISECONDS[unit] for amount, unit in re.findall(r"([0-9]+)(h|ms|m|s)", duration)
-    )
+    return sum(int(amount) * _MILLISECONDS[unit] for amount, unit in re.findall(r"([0-9]+)(h|ms|m|s)", duration))

@@ -15,9 +15,7 @@ class Service(Shape):
 
     name: formats.NamespaceName = Field(description="Name of the Service.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(description="Port of the Service.")
-    path: formats.UrlPath = Field(
-        default="/v1", description="Path of the API, up to and without `/chat/completions`."
-    )
+    path: formats.UrlPath = Field(default="/v1", description="Path of the API, up to and without `/chat/completions`.")
 
 
 class SecretKeyRef(Shape):
@@ -36,9 +34,7 @@ class Credentials(Shape):
 class Upstream(Shape):
     """Where a model is served."""
 
-    url: formats.Url | None = Field(
-        default=None, description="Base URL, up to and without `/chat/completions`."
-    )
+    url: formats.Url | None = Field(default=None, description="Base URL, up to and without `/chat/completions`.")
     service: Service | None = Field(default=None, description="Service in the pool's namespace.")
     dialect: Literal["OpenAI"] = Field(default="OpenAI", description="API that the upstream speaks.")
     model: formats.UpstreamModel | None = Field(
@@ -100,9 +96,7 @@ class Model(Shape):
         description="What it can do: calls that need more are not sent to it.",
         json_schema_extra={"noun": "capability"},
     )
-    labels: Labels = Field(
-        default_factory=dict, max_length=32, description="For the allow-lists of policies."
-    )
+    labels: Labels = Field(default_factory=dict, max_length=32, description="For the allow-lists of policies.")
     quality: Quality = Field(description="How good it is.")
     latency: Latency = Field(default_factory=Latency, description="How fast it is, until it is observed.")
 

@@ -71,11 +71,7 @@ class Origins:
         documents, names = (self._models, _MODEL) if group == "models" else (self._routes, _ROUTE)
         document, path = documents[int(index)]
         inner = next(
-            (
-                to
-                for start, to in names.items()
-                if rest == start or re.match(rf"{re.escape(start)}[.\[]", rest)
-            ),
+            (to for start, to in names.items() if rest == start or re.match(rf"{re.escape(start)}[.\[]", rest)),
             (),
         )
         return problems.problem(document, (*path, *inner), code, message, accepted, found["severity"])

@@ -64,11 +64,7 @@ def _explain(details: ErrorDetails, shape: type[BaseModel], path: Path) -> tuple
     match details["type"]:
         case "missing":
             field = _field(shape, path)
-            why = (
-                f": {field.description[:1].lower()}{field.description[1:-1]}"
-                if field and field.description
-                else ""
-            )
+            why = f": {field.description[:1].lower()}{field.description[1:-1]}" if field and field.description else ""
             return "missing_field", f"`{name}` is required{why}", ()
         case "extra_forbidden":
             owner = _shape(shape, path[:-1])
@@ -90,11 +86,7 @@ def _explain(details: ErrorDetails, shape: type[BaseModel], path: Path) -> tuple
         case "less_than_equal":
             return "out_of_range", f"`{name}` is {found}; at most {context['le']}", ()
         case kind if kind in _TYPES:
-            hint = (
-                f'; write it in quotes: "{found}"'
-                if kind == "string_type" and isinstance(found, int | float)
-                else ""
-            )
+            hint = f'; write it in quotes: "{found}"' if kind == "string_type" and isinstance(found, int | float) else ""
             return "invalid_type", f"`{name}` is {_described(found)}; expected {_TYPES[kind]}{hint}", ()
     return "invalid_value", f"`{name}`: {details['msg']}", ()
 

@@ -14,9 +14,7 @@ class PoolRef(Shape):
     """A pool whose models are candidates."""
 
     name: formats.ObjectName = Field(description="Name of the ModelPool.")
-    namespace: formats.NamespaceName | None = Field(
-        default=None, description="Its namespace; the policy's where absent."
-    )
+    namespace: formats.NamespaceName | None = Field(default=None, description="Its namespace; the policy's where absent.")
 
 
 class Match(Shape):
@@ -72,9 +70,7 @@ class Strategy(Shape):
 class ModelSelector(Shape):
     """Which models of the pools may be candidates."""
 
-    match_labels: Labels = Field(
-        default_factory=dict, max_length=32, description="Labels that a candidate must carry."
-    )
+    match_labels: Labels = Field(default_factory=dict, max_length=32, description="Labels that a candidate must carry.")
 
 
 class Constraints(Shape):
@@ -84,12 +80,8 @@ class Constraints(Shape):
     max_request_usd: formats.Usd | None = Field(
         default=None, alias="maxRequestUSD", description="Largest forecast cost of a request in USD."
     )
-    first_token_within: formats.Duration | None = Field(
-        default=None, description="Latest forecast first token."
-    )
-    models: ModelSelector = Field(
-        default_factory=ModelSelector, description="Which models may be candidates."
-    )
+    first_token_within: formats.Duration | None = Field(default=None, description="Latest forecast first token.")
+    models: ModelSelector = Field(default_factory=ModelSelector, description="Which models may be candidates.")
     when_unsatisfied: Literal["Reject", "BestEffort"] = Field(
         default="Reject",
         description="Whether floor, cap and deadline refuse a call or only order candidates.",
@@ -100,35 +92,27 @@ class Timeouts(Shape):
     """How long to wait."""
 
     request: formats.Duration = Field(default="60s", description="Whole request, all attempts.")
-    first_token: formats.Duration = Field(
-        default="15s", description="First byte of the answer of one attempt."
-    )
+    first_token: formats.Duration = Field(default="15s", description="First byte of the answer of one attempt.")
     stream_idle: formats.Duration = Field(default="30s", description="Silence within a stream.")
 
 
 class Retry(Shape):
     """What follows a failed attempt."""
 
-    attempts: Annotated[int, Field(ge=0, le=10)] = Field(
-        default=2, description="Additional attempts; 0 for none."
-    )
+    attempts: Annotated[int, Field(ge=0, le=10)] = Field(default=2, description="Additional attempts; 0 for none.")
 
 
 class RoutingPolicySpec(Shape):
     """The rules of one route."""
 
-    pool_refs: list[PoolRef] = Field(
-        min_length=1, max_length=16, description="Pools whose models are candidates."
-    )
+    pool_refs: list[PoolRef] = Field(min_length=1, max_length=16, description="Pools whose models are candidates.")
     match: Match = Field(default_factory=Match, description="Which calls the policy takes.")
     priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
         default=0,
         description="Which of two policies of a namespace has an alias: the larger, then by name.",
     )
     strategy: Strategy = Field(description="How candidates are ordered.")
-    constraints: Constraints = Field(
-        default_factory=Constraints, description="What must hold for a candidate."
-    )
+    constraints: Constraints = Field(default_factory=Constraints, description="What must hold for a candidate.")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="How long to wait.")
     retry: Retry = Field(default_factory=Retry, description="What follows a failed attempt.")
 

@@ -35,14 +35,10 @@ Annotations = dict[formats.LabelKey, Annotated[str, Field(max_length=65536)]]
 class Metadata(Shape):
     """What Kubernetes calls an object."""
 
-    name: formats.ObjectName = Field(
-        description="Name of the object, unique among its kind in the namespace."
-    )
+    name: formats.ObjectName = Field(description="Name of the object, unique among its kind in the namespace.")
     namespace: formats.NamespaceName = Field(default="default", description="Namespace, which is the tenant.")
     labels: Labels = Field(default_factory=dict, max_length=64, description="Labels of the object.")
-    annotations: Annotations = Field(
-        default_factory=dict, max_length=64, description="Notes for people and tools."
-    )
+    annotations: Annotations = Field(default_factory=dict, max_length=64, description="Notes for people and tools.")
 
 
 class LocalMetadata(Shape):
@@ -50,6 +46,4 @@ class LocalMetadata(Shape):
 
     name: formats.NamespaceName = Field(description="Name of the object.")
     labels: Labels = Field(default_factory=dict, max_length=64, description="Labels of the object.")
-    annotations: Annotations = Field(
-        default_factory=dict, max_length=64, description="Notes for people and tools."
-    )
+    annotations: Annotations = Field(default_factory=dict, max_length=64, description="Notes for people and tools.")

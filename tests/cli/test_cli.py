@@ -1,0 +1,267 @@
+"""The command line from outside: exit codes, what goes to stdout, and what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+import referencing
+from referencing.jsonschema import DRAFT202012
+
+from tradewind.artifacts import schemas
+from tradewind.cli.app import run
+
+VALID = Path(__file__).parent.parent / "resources" / "valid"
+INVALID = Path(__file__).parent.parent / "resources" / "invalid"
+EASY, HARD = "Hi", "Explain in depth. " * 5
+
+Tradewind = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def tradewind(capfdbinary: pytest.CaptureFixture[bytes]) -> Tradewind:
+    """Runs a command in this process; gives exit status, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        status = run([str(argument) for argument in arguments])
+        out, err = capfdbinary.readouterr()
+        return status, out.decode(), err.decode()
+
+    return call
+
+
+def fits(name: str, document: object) -> None:
+    resources = [(schema["$id"], DRAFT202012.create_resource(schema)) for schema in map(schemas.read, schemas.names())]
+    registry: referencing.Registry = referencing.Registry().with_resources(resources)
+    jsonschema.Draft202012Validator(schemas.read(name), registry=registry).validate(document)
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    lines = [
+        {"id": "easy", "text": EASY},
+        {"id": "hard", "body": {"model": "auto", "messages": [{"role": "user", "content": HARD}]}},
+        {"id": "rich", "text": EASY, "willingness_to_pay_usd": 5},
+    ]
+    file = tmp_path / "calls.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def test_decisions_fit_their_schema_and_the_same_inputs_give_the_same_bytes(
+    tradewind: Tradewind, predictor_folder: Path, calls: Path
+) -> None:
+    arguments = (
+        "decide",
+        "--config",
+        VALID / "minimal.yaml",
+        "--predictor",
+        predictor_folder,
+        "--input",
+        calls,
+    )
+    status, out, _ = tradewind(*arguments, "--at", "2026-01-31T12:00:00Z", "--seed", 7, "--json")
+    again = tradewind(*arguments, "--at", "2026-01-31T12:00:00Z", "--seed", 7, "--json")
+    assert status == 0
+    assert again[1] == out
+    decisions = [json.loads(line) for line in out.splitlines()]
+    for decision in decisions:
+        fits("decision", decision)
+        fits("decide", decision)
+    assert [(each["id"], each["chosen"].split("/")[-1]) for each in decisions] == [
+        ("easy", "cheap"),
+        ("hard", "dear"),
+        ("rich", "dear"),
+    ]
+
+
+def test_decide_takes_the_plan_that_assemble_wrote(
+    tradewind: Tradewind, predictor_folder: Path, calls: Path, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.json"
+    config = VALID / "minimal.yaml"
+    assert tradewind("plan", "assemble", config, "-o", plan, "--predictor", predictor_folder)[0] == 0
+    fits("plan", json.loads(plan.read_bytes()))
+    rest = ("--predictor", predictor_folder, "--input", calls, "--json")
+    assert tradewind("decide", plan, *rest) == tradewind("decide", "--config", config, *rest)
+    assert tradewind("plan", "check", plan, "--predictor", predictor_folder)[0] == 0
+
+
+def test_a_line_with_an_error_is_answered_in_its_place(tradewind: Tradewind, predictor_folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "calls.jsonl"
+    file.write_text('{"id": "a", "text": "Hi"}\nnonsense\n{"id": "c", "body": {"model": "who"}}\n')
+    arguments = ("--config", VALID / "minimal.yaml", "--predictor", predictor_folder, "--input", file)
+    status, out, _ = tradewind("decide", *arguments, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    for line in lines:
+        fits("decide", line)
+    assert status == 1
+    assert ["error" in line for line in lines] == [False, True, True]
+    assert [line["id"] for line in lines] == ["a", None, "c"]
+    assert tradewind("decide", *arguments)[0] == 1
+
+
+def test_the_choice_flips_at_the_willingness_to_pay_that_route_names(tradewind: Tradewind, predictor_folder: Path) -> None:
+    common = ("--config", VALID / "minimal.yaml", "--predictor", predictor_folder, "--json")
+    status, out, _ = tradewind("route", EASY, *common)
+    document = json.loads(out)
+    assert status == 0
+    fits("route", document)
+    assert document["chosen"]["model"] == "default/chat/cheap"
+    assert document["runner_up"]["model"] == "default/chat/dear"
+    flip = document["flips"]["above"]
+    assert document["flips"]["below"] is None
+
+    def chosen(willingness: float) -> str:
+        return json.loads(tradewind("route", EASY, *common, "--willingness-to-pay", willingness)[1])["chosen"]["model"]
+
+    assert chosen(flip["willingness_to_pay_usd"] * 0.999999) == "default/chat/cheap"
+    assert chosen(flip["willingness_to_pay_usd"] * 1.000001) == flip["model"] == "default/chat/dear"
+    back = json.loads(tradewind("route", EASY, *common, "--willingness-to-pay", 5)[1])["flips"]["below"]
+    assert back["willingness_to_pay_usd"] == pytest.approx(flip["willingness_to_pay_usd"])
+
+
+def test_route_tells_people_what_was_chosen_and_why(tradewind: Tradewind, predictor_folder: Path) -> None:
+    status, out, _ = tradewind("route", EASY, "--config", VALID / "minimal.yaml", "--predictor", predictor_folder)
+    assert status == 0
+    for part in ("Chosen: cheap", "Runner-up: dear", "the choice flips to dear"):
+        assert part in out
+
+
+def test_problems_are_found_all_at_once(tradewind: Tradewind, predictor_folder: Path) -> None:
+    file = INVALID / "everything_at_once.yaml"
+    status, out, _ = tradewind("plan", "check", file, "--predictor", predictor_folder, "--json")
+    document = json.loads(out)
+    fits("problems", document)
+    assert status == 1
+    assert len(document["problems"]) == 4
+    status, out, err = tradewind("plan", "assemble", file, "--predictor", predictor_folder)
+    assert (status, out) == (1, "")
+    assert f"{file}:" in err
+    assert "expected one of `Best`" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("decide", "--nonsense"), "--nonsense"),
+        (("nonsense",), "nonsense"),
+        (("decide", "--json"), "--input"),
+        (("decide", "--input", "/nowhere", "--json"), "/nowhere cannot be read"),
+        (("decide", "--input", "/dev/null", "--executor", "gpu"), "onnxruntime"),
+        (("decide", "--input", "/dev/null", "--at", "yesterday"), "expected a time with its zone"),
+        (("route", "Hi", "--config", "/nowhere"), "/nowhere"),
+        (("plan", "check", "/nowhere"), "/nowhere"),
+        (("ledger", "--dir", "/nowhere"), "no ledger"),
+        (("features", "--input", "/nowhere"), "cannot be read"),
+        (("serve", "--host", "0.0.0.0"), "needs --keys"),
+        (("serve", "--door", "back"), "both"),
+        (("simulate", "--models", "small"), "name:input:output"),
+    ],
+)
+def test_wrong_usage_is_status_2_and_says_what_is_accepted(
+    tradewind: Tradewind, predictor_folder: Path, arguments: tuple[str, ...], part: str
+) -> None:
+    given = list(arguments)
+    if given[0] in ("route", "plan", "decide") and "--nonsense" not in given:
+        given += ["--predictor", str(predictor_folder)]
+    status, out, err = tradewind(*given)
+    assert (status, out) == (2, "")
+    assert part in " ".join(err.split())
+
+
+def test_features_are_those_of_the_core(tradewind: Tradewind, tmp_path: Path) -> None:
+    from tradewind import core
+
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"id": "a", "text": "What is 2 + 2?"}\n{"id": "b", "text": ""}\n')
+    status, out, _ = tradewind("features", "--input", file, "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    for line in lines:
+        fits("features", line)
+        assert list(line["surface"]) == core.feature_names()
+    assert lines[0]["token_ids"] == core.tokenize("What is 2 + 2?")
+    assert lines[1]["token_ids"] == [0]
+
+
+def test_ledger_shows_what_happened_since(tradewind: Tradewind, tmp_path: Path) -> None:
+    def line(id: str, time: str) -> str:
+        return json.dumps(
+            {
+                "id": id,
+                "time": time,
+                "tenant": "default",
+                "plan": "sha256:0",
+                "answered_by": "default/chat/cheap",
+                "attempts": [],
+                "baseline_cost_nanousd": 5,
+                "labels": {},
+            }
+        )
+
+    early, late = line("1", "2026-01-31T12:00:00.5Z"), line("2", "2026-02-01T00:00:00Z")
+    (tmp_path / "outcomes-00000001.jsonl").write_text(f"{early}\n{late}\n{late[:9]}")
+    status, out, err = tradewind("ledger", "--dir", tmp_path, "--since", "2026-01-31T13:00:00Z", "--json")
+    assert status == 0
+    assert [json.loads(entry)["id"] for entry in out.splitlines()] == ["2"]
+    assert "1 line cut off" in err
+    assert "default/chat/cheap" in tradewind("ledger", "--dir", tmp_path)[1]
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def test_help_lists_the_commands_and_leaves_the_heavy_libraries_alone(tmp_path: Path) -> None:
+    program = """
+import sys
+from tradewind.cli import main
+sys.argv = ["tradewind", "--help"]
+heavy = ("numpy", "pydantic", "onnx", "onnxruntime", "sklearn", "fastapi", "tradewind._core")
+try:
+    main()
+finally:
+    print([name for name in heavy if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=environment(tmp_path),
+        check=True,
+    )
+    commands = "serve decide route plan train evaluate bench simulate ledger replay features"
+    assert all(f" {command} " in done.stdout for command in commands.split())
+    assert done.stderr.strip() == "[]"
+
+
+def test_nothing_is_written_to_the_home_folder(tmp_path: Path, predictor_folder: Path, calls: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    arguments = [
+        "decide",
+        "--config",
+        VALID / "minimal.yaml",
+        "--predictor",
+        predictor_folder,
+        "--input",
+        calls,
+        "--json",
+    ]
+    done = subprocess.run(
+        ["tradewind", *map(str, arguments)],
+        capture_output=True,
+        timeout=30,
+        env=environment(home),
+        check=True,
+    )
+    assert done.stdout.count(b"\n") == 3
+    assert list(home.iterdir()) == []

@@ -1,0 +1,217 @@
+"""`tradewind serve` as a process: doors, keys, credentials, edits, drain, and what its ledger replays to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from tradewind import core, serving
+from tradewind.artifacts import schemas
+from tradewind.cli.app import run
+from tradewind.errors import UsageError
+from tradewind.settings import from_environment
+
+KEY = "tw-test-key"
+UPSTREAM_KEY = "upstream-secret"
+POOL = """
+apiVersion: tradewind.dev/v1alpha1
+kind: ModelPool
+metadata: {{name: chat, namespace: team-a}}
+spec:
+  models:
+  - name: cheap
+    upstream: {{url: "{url}/v1", credentials: {{secretKeyRef: {{name: keys, key: cheap}}}}}}
+    price: {{inputPerMillion: "0.05", outputPerMillion: "0.20"}}
+    limits: {{contextTokens: 32768, outputTokens: 8192}}
+    quality: {{profile: tiny}}
+  - name: dear
+    upstream: {{url: "{url}/v1", credentials: {{secretKeyRef: {{name: keys, key: cheap}}}}}}
+    price: {{inputPerMillion: "10", outputPerMillion: "30"}}
+    limits: {{contextTokens: 32768, outputTokens: 8192}}
+    quality: {{profile: strong}}
+---
+apiVersion: tradewind.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {{name: default, namespace: team-a}}
+spec:
+  poolRefs: [{{name: chat}}]
+  strategy: {{type: Utility, utility: {{willingnessToPayUSD: "{willingness}"}}}}
+"""
+
+
+@pytest.fixture
+def upstream() -> Iterator[core.Simulator]:
+    with core.Simulator(models="cheap:0.05:0.20,dear:10:30", api_key=UPSTREAM_KEY) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def files(tmp_path: Path, upstream: core.Simulator) -> Path:
+    """A folder with configuration, keys and credentials."""
+    (tmp_path / "config").mkdir()
+    (tmp_path / "secrets" / "keys").mkdir(parents=True)
+    (tmp_path / "secrets" / "keys" / "cheap").write_text(UPSTREAM_KEY + "\n")
+    (tmp_path / "config" / "all.yaml").write_text(POOL.format(url=upstream.url, willingness="0.02"))
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    (tmp_path / "keys.yaml").write_text(f"keys:\n- {{sha256: {digest}, namespace: team-a, name: ci, labels: {{a: b}}}}\n")
+    return tmp_path
+
+
+def flags(files: Path, predictor_folder: Path) -> dict[str, Any]:
+    return {
+        "config": files / "config",
+        "keys": files / "keys.yaml",
+        "secrets_dir": files / "secrets",
+        "ledger_dir": files / "ledger",
+        "predictor": predictor_folder,
+    }
+
+
+@contextmanager
+def served(files: Path, predictor_folder: Path) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+    arguments = ["serve", "--json", "--port", "0", "--asgi-port", "0", "--drain-s", "5", "--workers", "1"]
+    for name, value in flags(files, predictor_folder).items():
+        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    command = [str(Path(sys.executable).parent / "tradewind"), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        try:
+            assert line, process.stderr and process.stderr.read().decode()
+            yield json.loads(line), process
+        finally:
+            process.kill()
+
+
+def ask(url: str, text: str) -> httpx.Response:
+    body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
+    return httpx.post(f"{url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"})
+
+
+def test_a_gateway_serves_both_doors_and_its_ledger_replays_without_a_difference(
+    files: Path, predictor_folder: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    with served(files, predictor_folder) as (opened, process):
+        for door in ("native", "asgi"):
+            answer = ask(opened[door], "Hi")
+            assert answer.status_code == 200, answer.text
+            assert answer.headers["x-tradewind-model"] == "team-a/chat/cheap"
+            assert answer.headers["x-tradewind-plan"] == opened["plan"]
+            assert httpx.get(f"{opened[door]}/v1/models").status_code == 401
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+        assert process.returncode == 0
+        assert UPSTREAM_KEY not in said.decode()
+    ledger = ["--ledger", str(files / "ledger"), "--plan", str(files / "config"), "--predictor", str(predictor_folder)]
+    assert run(["replay", *ledger, "--json"]) == 0
+    document = json.loads(capfdbinary.readouterr().out)
+    jsonschema.validate(document, schemas.read("replay"))
+    assert (document["calls"], document["replayed"], document["differing"]) == (2, 2, 0)
+    assert document["then"] == document["now"]
+    assert run(["ledger", "--dir", str(files / "ledger"), "--json"]) == 0
+    for line in capfdbinary.readouterr().out.splitlines():
+        jsonschema.validate(json.loads(line), schemas.read("outcome"))
+    (files / "config" / "all.yaml").write_text(POOL.format(url="http://127.0.0.1:1", willingness="5"))
+    assert run(["replay", *ledger, "--json"]) == 1
+    document = json.loads(capfdbinary.readouterr().out)
+    assert document["differing"] == 2
+    assert document["now"]["quality"] > document["then"]["quality"]
+
+
+def test_a_broken_edit_is_named_and_the_old_plan_kept(files: Path, predictor_folder: Path, upstream: core.Simulator) -> None:
+    feed = serving.start(from_environment({}, **flags(files, predictor_folder)))
+    try:
+        config = files / "config" / "all.yaml"
+        before = feed.gateway.plan_status()
+        config.write_text(POOL.format(url=upstream.url, willingness="0.02").replace("tiny", "tinny"))
+        assert not serving.reload(feed)
+        status = feed.gateway.plan_status()
+        assert status["plan"] == before["plan"]
+        (problem,) = status["refusal"]["problems"]
+        assert problem["line"] == 11
+        assert "unknown profile `tinny`" in problem["message"]
+        config.write_text(POOL.format(url=upstream.url, willingness="0.03"))
+        assert serving.reload(feed)
+        status = feed.gateway.plan_status()
+        assert status["plan"] != before["plan"]
+        assert status["refusal"] is None
+    finally:
+        feed.gateway.drain()
+
+
+def test_a_burst_of_changes_is_read_and_the_watch_ends(
+    files: Path, predictor_folder: Path, upstream: core.Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = serving.start(from_environment({}, **flags(files, predictor_folder)))
+    stop, changed, reload = threading.Event(), threading.Event(), serving.reload
+
+    def noted(feed: serving.Serving) -> bool:
+        taken = reload(feed)
+        changed.set()
+        return taken
+
+    monkeypatch.setattr(serving, "reload", noted)
+    watch = threading.Thread(target=serving.watch, args=(feed, stop))
+    watch.start()
+    before = feed.gateway.plan_status()["plan"]
+    try:
+        # The watch may begin after the first edit, so there is one until it is seen.
+        for willingness in range(1, 1000):
+            (files / "config" / "all.yaml").write_text(POOL.format(url=upstream.url, willingness=str(willingness)))
+            if changed.wait(0.2):
+                break
+        assert feed.gateway.plan_status()["plan"] != before
+    finally:
+        stop.set()
+        watch.join(timeout=20)
+        feed.gateway.drain()
+    assert not watch.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("keys: 1", "is not `keys:"), ("keys: [", "cannot be read"), ("surplus: 1\nkeys: []", "is not `keys:")],
+)
+def test_keys_that_cannot_be_read_are_wrong_usage(tmp_path: Path, text: str, part: str) -> None:
+    (tmp_path / "keys.yaml").write_text(text)
+    with pytest.raises(UsageError, match=part):
+        serving.read_keys(tmp_path / "keys.yaml")
+
+
+@pytest.mark.parametrize(
+    ("variables", "part"),
+    [
+        ({"TRADEWIND_PROT": "1"}, "unknown environment variable `TRADEWIND_PROT`"),
+        ({"TRADEWIND_PORT": "many"}, "TRADEWIND_PORT is `many`; expected an integer"),
+        ({"TRADEWIND_DOOR": "back"}, "unknown door `back`; expected one of `native`, `asgi`, `both`"),
+        ({"TRADEWIND_DRAIN_S": "-1"}, "expected 0 or more"),
+    ],
+)
+def test_a_variable_that_is_not_accepted_is_named(variables: dict[str, str], part: str) -> None:
+    with pytest.raises(UsageError, match=part):
+        from_environment(variables)
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    settings = from_environment({"TRADEWIND_PORT": "1", "TRADEWIND_HOST": "::1", "OTHER": "x"}, port=2, host=None)
+    assert (settings.port, settings.host) == (2, "::1")
+    assert settings.gateway()["listen"] == "[::1]:2"
+
+
+def test_the_settings_of_python_are_the_gateways() -> None:
+    # The gateway refuses settings that it does not know.
+    core.Gateway(settings=from_environment({}).gateway()).drain()
+    assert os.environ.get("TRADEWIND_PORT") is None
