@@ -172,7 +172,11 @@ pub fn read(lines: &str) -> Result<Vec<Vec<u8>>, usize> {
 pub fn by_size(bodies: Vec<Vec<u8>>) -> BTreeMap<u32, Vec<Vec<u8>>> {
     let mut sizes: BTreeMap<u32, Vec<Vec<u8>>> = BTreeMap::new();
     for body in bodies {
-        let tokens = f64::from(estimate(&String::from_utf8_lossy(&body)).saturating_sub(estimate(r#"{"max_tokens":64,"messages":[{"content":"","role":"user"}],"model":"auto"}"#)).max(1));
+        let tokens = f64::from(
+            estimate(&String::from_utf8_lossy(&body))
+                .saturating_sub(estimate(r#"{"max_tokens":64,"messages":[{"content":"","role":"user"}],"model":"auto"}"#))
+                .max(1),
+        );
         let distance = |size: u32| (f64::from(size) / tokens).ln().abs();
         let size = SIZES.into_iter().min_by(|&left, &right| distance(left).total_cmp(&distance(right))).unwrap_or(SIZES[0]);
         sizes.entry(size).or_default().push(body);
@@ -225,7 +229,10 @@ mod tests {
         assert_eq!(prompt(&bodies[0]), "short one");
         assert_eq!(read("{\"text\": \"x\"}\n{}"), Err(2));
         for size in SIZES {
-            assert_eq!(by_size(seeded(4, size, 10)).into_iter().map(|(size, bodies)| (size, bodies.len())).collect::<Vec<_>>(), [(size, 10)]);
+            assert_eq!(
+                by_size(seeded(4, size, 10)).into_iter().map(|(size, bodies)| (size, bodies.len())).collect::<Vec<_>>(),
+                [(size, 10)]
+            );
         }
     }
 

@@ -63,3 +63,45 @@ pub fn time(plan: &Plan, tenant: &str, bodies: &BTreeMap<u32, Vec<Vec<u8>>>) -> 
     }
     Ok(timings)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::bodies;
+    use serde_json::json;
+    use tradewind_core::{
+        Code, digest,
+        plan::{self, Predictors},
+        predict::{Predictor, tiny},
+    };
+
+    fn check(bodies: Vec<Vec<u8>>) -> Result<BTreeMap<u32, Timing>, Error> {
+        let bytes = tiny(|_, _| ());
+        let digest = digest::sha256(&bytes);
+        let source = json!({
+            "schema": "tradewind.plan/v1",
+            "models": [{
+                "id": "default/pool/small", "upstream": {"url": "http://127.0.0.1:1/v1", "dialect": "openai", "model": "small"},
+                "price": {"input_nanousd_per_million": 1, "output_nanousd_per_million": 2},
+                "limits": {"context_tokens": 100_000, "output_tokens": 10_000}, "profile": {"bias": 0.0},
+            }],
+            "routes": [{"id": "default/route", "aliases": ["auto"], "predictor": digest, "candidates": ["default/pool/small"], "strategy": {"type": "best"}}],
+        });
+        let predictors: Predictors = [(digest, Predictor::native(&bytes).unwrap().into())].into();
+        let compiled = plan::compile(source.to_string().as_bytes(), &predictors).unwrap_or_else(|problems| panic!("{problems:?}"));
+        time(&compiled.plan, "default", &bodies::by_size(bodies))
+    }
+
+    #[test]
+    fn each_body_is_timed_once_but_for_the_first_tenth() {
+        let timings = check(bodies::seeded(1, 20, 100)).unwrap();
+        let timing = timings[&20];
+        assert_eq!((timings.len(), timing.n), (1, 90));
+        assert!(timing.p50_us > 0.0 && timing.p50_us <= timing.p90_us && timing.p90_us <= timing.p99_us && timing.per_s_core > 0.0);
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_decided_on_is_an_error() {
+        assert_eq!(check(bodies::named(&bodies::seeded(1, 20, 1), "nobody")).unwrap_err().code, Code::ModelNotFound);
+    }
+}

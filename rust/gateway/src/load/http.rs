@@ -13,7 +13,11 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Serialize;
-use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::TcpStream, task::LocalSet};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::LocalSet,
+};
 
 use super::{Samples, process};
 
@@ -256,7 +260,12 @@ impl Run {
 
 /// A whole request: head and body in one piece.
 fn request(spec: &Spec, body: &[u8]) -> Bytes {
-    let mut head = format!("POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", spec.path, spec.address, body.len());
+    let mut head = format!(
+        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
+        spec.path,
+        spec.address,
+        body.len()
+    );
     for (name, value) in &spec.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -454,7 +463,8 @@ mod tests {
 
     #[test]
     fn a_run_can_be_limited_by_time() {
-        let (report, _) = against(&[], |spec| Spec { limit: Limit::Duration(Duration::from_millis(30)), warm_up: Duration::from_millis(10), ..spec });
+        let (report, _) =
+            against(&[], |spec| Spec { limit: Limit::Duration(Duration::from_millis(30)), warm_up: Duration::from_millis(10), ..spec });
         assert!(report.requests > 0 && report.errors == 0, "{report:?}");
     }
 

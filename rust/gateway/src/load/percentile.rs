@@ -47,7 +47,9 @@ mod tests {
 
     #[test]
     fn percentiles_are_samples_by_nearest_rank() {
-        for (samples, expected) in [(vec![], [0.0, 0.0]), (vec![7], [7.0, 7.0]), ((1..=100).rev().collect(), [50.0, 99.0]), (vec![3, 1], [1.0, 3.0])] {
+        for (samples, expected) in
+            [(vec![], [0.0, 0.0]), (vec![7], [7.0, 7.0]), ((1..=100).rev().collect(), [50.0, 99.0]), (vec![3, 1], [1.0, 3.0])]
+        {
             let mut found = Samples::default();
             samples.into_iter().for_each(|us| found.add(Duration::from_micros(us)));
             assert_eq!(found.percentiles_us([0.5, 0.99]), expected);

@@ -148,7 +148,9 @@ fn choice(request: &Request<'_>, words: &Words, row: Option<&Row>, index: u64) -
             let schema = format.json_schema.as_ref().map_or(&Value::Null, |schema| &schema.schema);
             instance::of(schema).to_string()
         }
-        (None, Some(format)) if format.r#type == "json_object" => json!({"answer": prose(&request.model, &words.prompt, LONGEST, seed)}).to_string(),
+        (None, Some(format)) if format.r#type == "json_object" => {
+            json!({"answer": prose(&request.model, &words.prompt, LONGEST, seed)}).to_string()
+        }
         // Words beyond the caller's limit are not even thought of; one more tells that the answer was cut.
         (None, _) => prose(&request.model, &words.prompt, LONGEST.min(request.max_tokens().saturating_add(1) as u64), seed),
     };
@@ -179,9 +181,19 @@ fn tool_calls(request: &Request<'_>, words: &Words, row: Option<&Row>) -> Option
 
 /// Words that an answer of our own making is made of.
 const OPENINGS: &[&str] = &["In short,", "As a first step,", "Seen from here,", "For the record,", "To be precise,", "On reflection,"];
-const SUBJECTS: &[&str] = &["the wind", "a careful reader", "the second ledger", "the harbour", "every number", "the old chart", "a patient clerk", "the tide"];
+const SUBJECTS: &[&str] =
+    &["the wind", "a careful reader", "the second ledger", "the harbour", "every number", "the old chart", "a patient clerk", "the tide"];
 const VERBS: &[&str] = &["follows", "explains", "balances", "carries", "measures", "answers", "reaches", "compares"];
-const OBJECTS: &[&str] = &["the question", "a longer route", "the smaller sum", "what was asked", "the next port", "its own weight", "the whole table", "a plain proof"];
+const OBJECTS: &[&str] = &[
+    "the question",
+    "a longer route",
+    "the smaller sum",
+    "what was asked",
+    "the next port",
+    "its own weight",
+    "the whole table",
+    "a plain proof",
+];
 
 /// An answer of our own making: says that it is simulated, by which model, and goes on the longer the longer the prompt is.
 fn prose(model: &str, prompt: &str, longest: u64, seed: u64) -> String {
@@ -237,7 +249,9 @@ mod tests {
 
     #[test]
     fn tokens_join_to_the_text() {
-        for (text, count) in [("", 0), ("one", 1), ("one two  three\n", 4), (" lead", 1), ("aaaaaaaaaaaaaaaaaaaa", 2), ("一二三四五六七八九十", 2)] {
+        for (text, count) in
+            [("", 0), ("one", 1), ("one two  three\n", 4), (" lead", 1), ("aaaaaaaaaaaaaaaaaaaa", 2), ("一二三四五六七八九十", 2)]
+        {
             let tokens = Tokens::of(text.to_owned());
             assert_eq!((0..).map_while(|place| tokens.get(place)).collect::<String>(), text);
             assert_eq!(tokens.len(), count, "{tokens:?}");
@@ -246,7 +260,8 @@ mod tests {
 
     #[test]
     fn the_same_prompt_and_model_have_the_same_answer_and_others_another() {
-        let ask = |model: &str, prompt: &str| text(&check(&json!({"model": model, "messages": [{"role": "user", "content": prompt}]})).0[0]);
+        let ask =
+            |model: &str, prompt: &str| text(&check(&json!({"model": model, "messages": [{"role": "user", "content": prompt}]})).0[0]);
         assert_eq!(ask("small", "why?"), ask("small", "why?"));
         assert_ne!(ask("small", "why?"), ask("large", "why?"));
         assert_ne!(ask("small", "why?"), ask("small", "how?"));
@@ -255,8 +270,12 @@ mod tests {
 
     #[test]
     fn an_answer_has_usage_and_ends_at_the_callers_limit() {
-        let (choices, usage) = check(&json!({"model": "m", "max_tokens": 2, "n": 2, "messages": [{"role": "user", "content": "the capital of France"}]}));
-        assert_eq!(choices.iter().map(|choice| (text(choice), choice.finish)).collect::<Vec<_>>(), vec![("Paris, in".to_owned(), "length"); 2]);
+        let (choices, usage) =
+            check(&json!({"model": "m", "max_tokens": 2, "n": 2, "messages": [{"role": "user", "content": "the capital of France"}]}));
+        assert_eq!(
+            choices.iter().map(|choice| (text(choice), choice.finish)).collect::<Vec<_>>(),
+            vec![("Paris, in".to_owned(), "length"); 2]
+        );
         assert_eq!(usage, Usage { prompt: 6, cached: 0, completion: 4 });
     }
 
@@ -285,7 +304,9 @@ mod tests {
 
     #[test]
     fn json_is_answered_where_json_is_asked_for() {
-        let ask = |format: Value| text(&check(&json!({"model": "m", "response_format": format, "messages": [{"role": "user", "content": "hi"}]})).0[0]);
+        let ask = |format: Value| {
+            text(&check(&json!({"model": "m", "response_format": format, "messages": [{"role": "user", "content": "hi"}]})).0[0])
+        };
         assert!(serde_json::from_str::<Value>(&ask(json!({"type": "json_object"}))).unwrap()["answer"].is_string());
         let schema = json!({"type": "object", "properties": {"age": {"type": "integer"}}});
         assert_eq!(ask(json!({"type": "json_schema", "json_schema": {"name": "a", "schema": schema}})), r#"{"age":1}"#);

@@ -15,7 +15,10 @@ use std::{
 use serde::Serialize;
 use tradewind_core::money::NanoUsd;
 
-use super::{answer::Usage, settings::{Error, Model}};
+use super::{
+    answer::Usage,
+    settings::{Error, Model},
+};
 
 /// What was served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

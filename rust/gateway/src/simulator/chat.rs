@@ -87,7 +87,8 @@ impl Shared {
 pub async fn answer(shared: &Shared, headers: &HeaderMap, body: &[u8], reset: &Reset) -> Result<Response<AnswerBody>, Broken> {
     let started = Instant::now();
     if let Some(key) = &shared.settings.api_key
-        && headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer ")) != Some(key)
+        && headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "))
+            != Some(key)
     {
         return Ok(error(StatusCode::UNAUTHORIZED, "invalid_request_error", "invalid_api_key", "this simulator does not know that key"));
     }
@@ -165,8 +166,10 @@ fn message(content: &Content) -> Value {
     match content {
         Content::Text(tokens) => json!({"role": "assistant", "content": tokens.text(), "refusal": null}),
         Content::ToolCalls(calls) => {
-            let calls: Vec<Value> =
-                calls.iter().map(|call| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments.text()}})).collect();
+            let calls: Vec<Value> = calls
+                .iter()
+                .map(|call| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments.text()}}))
+                .collect();
             json!({"role": "assistant", "content": null, "refusal": null, "tool_calls": calls})
         }
     }
@@ -174,7 +177,11 @@ fn message(content: &Content) -> Value {
 
 fn injected(status: u16, retry_after_s: Option<u64>) -> Response<AnswerBody> {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let (kind, code) = if status == StatusCode::TOO_MANY_REQUESTS { ("rate_limit_error", "rate_limit_exceeded") } else { ("api_error", "simulated_fault") };
+    let (kind, code) = if status == StatusCode::TOO_MANY_REQUESTS {
+        ("rate_limit_error", "rate_limit_exceeded")
+    } else {
+        ("api_error", "simulated_fault")
+    };
     let mut response = error(status, kind, code, "this fault was asked for with --fail");
     if let Some(seconds) = retry_after_s {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());

@@ -60,7 +60,8 @@ impl Fault {
         let mut kind = kind(parts.next().unwrap_or_default())?;
         let mut probability = 1.0;
         if let Some(part) = parts.next_if(|part| !part.contains('=')) {
-            probability = part.parse().ok().filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| refused(text, "a probability from 0 to 1"))?;
+            probability =
+                part.parse().ok().filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| refused(text, "a probability from 0 to 1"))?;
         }
         let mut times = u64::MAX;
         for part in parts {
@@ -88,7 +89,10 @@ fn kind(text: &str) -> Result<FaultKind, Error> {
     let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
     let number = || value.and_then(|value| value.parse::<u64>().ok());
     let found = match name {
-        "status" => number().and_then(|status| u16::try_from(status).ok()).filter(|status| (400..600).contains(status)).map(|status| FaultKind::Status { status, retry_after_s: None }),
+        "status" => number()
+            .and_then(|status| u16::try_from(status).ok())
+            .filter(|status| (400..600).contains(status))
+            .map(|status| FaultKind::Status { status, retry_after_s: None }),
         "delay" => number().map(|delay| FaultKind::Delay(Duration::from_millis(delay))),
         "connect-delay" => number().map(|delay| FaultKind::ConnectDelay(Duration::from_millis(delay))),
         "stall-after" => number().and_then(|chunks| usize::try_from(chunks).ok()).map(FaultKind::StallAfter),

@@ -36,7 +36,10 @@ fn build(schema: &Value, root: &Value, depth: usize) -> Value {
         Some("array") => Value::Array(vec![inner(&schema["items"])]),
         _ => {
             let properties = schema["properties"].as_object();
-            Value::Object(properties.map_or_else(Map::new, |properties| properties.iter().map(|(name, schema)| (name.clone(), inner(schema))).collect()))
+            Value::Object(
+                properties
+                    .map_or_else(Map::new, |properties| properties.iter().map(|(name, schema)| (name.clone(), inner(schema))).collect()),
+            )
         }
     }
 }
@@ -57,7 +60,10 @@ mod tests {
             "$defs": {"Home": {"type": "object", "properties": {"city": {"type": "string"}}}},
         });
         for (schema, expected) in [
-            (person, json!({"name": "simulated", "age": 18, "share": 1.5, "kind": "a", "tags": [true], "home": {"city": "simulated"}, "note": "simulated", "maybe": 1})),
+            (
+                person,
+                json!({"name": "simulated", "age": 18, "share": 1.5, "kind": "a", "tags": [true], "home": {"city": "simulated"}, "note": "simulated", "maybe": 1}),
+            ),
             (json!({}), json!({})),
             (Value::Null, json!({})),
         ] {

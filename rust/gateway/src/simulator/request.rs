@@ -161,7 +161,12 @@ mod tests {
     fn the_prompt_is_the_last_user_message_and_all_text_counts() {
         for (messages, prompt, history, bytes) in [
             (r#"[{"role":"user","content":"héllo \n"}]"#, "héllo \n", 0, 8),
-            (r#"[{"role":"system","content":"abcd"},{"role":"user","content":[{"type":"text","text":"x"},{"type":"text","text":"y"}]}]"#, "xy", 4, 6),
+            (
+                r#"[{"role":"system","content":"abcd"},{"role":"user","content":[{"type":"text","text":"x"},{"type":"text","text":"y"}]}]"#,
+                "xy",
+                4,
+                6,
+            ),
             (r#"[{"role":"user","content":"ask"},{"role":"assistant","content":null},{"role":"tool","content":"42"}]"#, "ask", 3, 5),
         ] {
             let body = format!(r#"{{"model":"m","messages":{messages}}}"#);
@@ -172,7 +177,14 @@ mod tests {
 
     #[test]
     fn a_body_that_is_no_request_is_refused() {
-        for body in ["", "{", "[]", r#"{"model":"m"}"#, r#"{"model":"m","messages":[]}"#, r#"{"model":"m","n":0,"messages":[{"role":"user","content":"x"}]}"#] {
+        for body in [
+            "",
+            "{",
+            "[]",
+            r#"{"model":"m"}"#,
+            r#"{"model":"m","messages":[]}"#,
+            r#"{"model":"m","n":0,"messages":[{"role":"user","content":"x"}]}"#,
+        ] {
             assert!(Request::read(body.as_bytes()).is_err(), "{body}");
         }
     }

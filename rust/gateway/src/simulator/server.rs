@@ -128,7 +128,12 @@ async fn route(shared: &Shared, request: Request<Incoming>, reset: &Reset) -> Re
     let known = match path.strip_prefix("/v1").unwrap_or(path) {
         "/chat/completions" if head.method == Method::POST => {
             let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
-                return Ok(error(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_large", "the body is too large or broke off"));
+                return Ok(error(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "invalid_request_error",
+                    "body_too_large",
+                    "the body is too large or broke off",
+                ));
             };
             return chat::answer(shared, &head.headers, &body.to_bytes(), reset).await;
         }
@@ -136,7 +141,8 @@ async fn route(shared: &Shared, request: Request<Incoming>, reset: &Reset) -> Re
         "/_stats" if head.method == Method::GET => serde_json::to_value(shared.books.totals()).unwrap_or_default(),
         "/healthz" if head.method == Method::GET => json!({"status": "ok"}),
         _ => {
-            let message = format!("no {} {path} here; served are POST /v1/chat/completions, GET /v1/models, GET /_stats, GET /healthz", head.method);
+            let message =
+                format!("no {} {path} here; served are POST /v1/chat/completions, GET /v1/models, GET /_stats, GET /healthz", head.method);
             return Ok(error(StatusCode::NOT_FOUND, "invalid_request_error", "not_found", &message));
         }
     };
@@ -144,7 +150,11 @@ async fn route(shared: &Shared, request: Request<Incoming>, reset: &Reset) -> Re
 }
 
 fn models(shared: &Shared) -> Value {
-    let models: Vec<Value> = shared.books.models().map(|model| json!({"id": model.name, "object": "model", "created": 0, "owned_by": "tradewind-simulator"})).collect();
+    let models: Vec<Value> = shared
+        .books
+        .models()
+        .map(|model| json!({"id": model.name, "object": "model", "created": 0, "owned_by": "tradewind-simulator"}))
+        .collect();
     json!({"object": "list", "data": models})
 }
 

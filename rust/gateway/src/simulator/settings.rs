@@ -189,7 +189,9 @@ fn models(list: &str) -> Result<Vec<Model>, Error> {
 
 /// Names may hold colons themselves (`qwen3:8b`): prices are what stands at the end and is a number.
 fn model(text: &str) -> Result<Model, Error> {
-    let refused = || Error::flag("models", format!("`{text}` is not `name:input:output` or `name:input:output:cached_input`, in USD per million tokens"));
+    let refused = || {
+        Error::flag("models", format!("`{text}` is not `name:input:output` or `name:input:output:cached_input`, in USD per million tokens"))
+    };
     let mut name = text;
     let mut prices = Vec::new();
     while prices.len() < 3
@@ -258,7 +260,10 @@ mod tests {
             (Flags { models: String::new(), ..Flags::default() }, "`--models`: `` is not `name:input:output`"),
             (Flags { token_rate: -1.0, ..Flags::default() }, "`--token-rate`: `-1` is not"),
             (Flags { fail: vec!["explode".into()], ..Flags::default() }, "`--fail`: unknown fault `explode`; expected one of"),
-            (Flags { fail: vec!["stall:1:model=dear".into()], ..Flags::default() }, "`--fail`: unknown model `dear`; expected one of `small`, `large`"),
+            (
+                Flags { fail: vec!["stall:1:model=dear".into()], ..Flags::default() },
+                "`--fail`: unknown model `dear`; expected one of `small`, `large`",
+            ),
             (Flags { answers: Some("/nowhere/answers".into()), ..Flags::default() }, "/nowhere/answers: "),
         ] {
             let message = check(flags).unwrap_err();
@@ -268,7 +273,8 @@ mod tests {
 
     #[test]
     fn flags_become_settings() {
-        let settings = check(Flags { token_rate: 200.0, fail: vec!["stall:0.5,reset".into(), "status=429".into()], ..Flags::default() }).unwrap();
+        let settings =
+            check(Flags { token_rate: 200.0, fail: vec!["stall:0.5,reset".into(), "status=429".into()], ..Flags::default() }).unwrap();
         assert_eq!(settings.per_token, Duration::from_millis(5));
         assert_eq!(settings.faults.len(), 3);
         assert_eq!(settings.models.len(), 2);

@@ -79,12 +79,17 @@ enum Deltas {
 impl EventStream {
     pub fn new(entry: Entry, choices: Vec<Choice>, usage: Usage, include_usage: bool, pace: Pace, cut: Option<Cut>) -> Self {
         let created = super::books::unix_ns() / 1_000_000_000;
-        let opening =
-            format!(r#"data: {{"id":"{}","object":"chat.completion.chunk","created":{created},"model":{},"choices":"#, entry.id, json!(entry.model().name));
+        let opening = format!(
+            r#"data: {{"id":"{}","object":"chat.completion.chunk","created":{created},"model":{},"choices":"#,
+            entry.id,
+            json!(entry.model().name)
+        );
         let finishes = choices.iter().map(|choice| choice.finish).collect();
         let choices: Vec<Deltas> = choices.into_iter().map(|choice| Deltas::of(choice.content)).collect();
         let longest = choices.iter().map(Deltas::len).max().unwrap_or(0);
-        let order = (0..longest).flat_map(|place| choices.iter().enumerate().filter(move |(_, deltas)| place < deltas.len()).map(move |(index, _)| (index, place)));
+        let order = (0..longest).flat_map(|place| {
+            choices.iter().enumerate().filter(move |(_, deltas)| place < deltas.len()).map(move |(index, _)| (index, place))
+        });
         let order = order.collect();
         Self { entry, pace, cut, choices, order, finishes, usage, include_usage, opening, timer: None, flushed: false, done: false }
     }
@@ -105,7 +110,8 @@ impl EventStream {
 
     /// The end: finish reasons, usage where it was asked for, `[DONE]`.
     fn end(&mut self) -> Result<String, Broken> {
-        let mut end: String = self.finishes.iter().enumerate().map(|(choice, finish)| self.chunk(choice, "{}", &format!("\"{finish}\""))).collect();
+        let mut end: String =
+            self.finishes.iter().enumerate().map(|(choice, finish)| self.chunk(choice, "{}", &format!("\"{finish}\""))).collect();
         if self.include_usage {
             end.push_str(&format!("{}[],\"usage\":{}}}\n\n", self.opening, self.usage.json()));
         }
@@ -166,7 +172,9 @@ impl Deltas {
             Content::Text(tokens) => Self::Text(tokens),
             Content::ToolCalls(calls) => {
                 let role = json!({"role": "assistant", "content": null});
-                Self::ToolCalls(std::iter::once(role).chain(calls.iter().enumerate().flat_map(|(index, call)| tool_call(index, call))).collect())
+                Self::ToolCalls(
+                    std::iter::once(role).chain(calls.iter().enumerate().flat_map(|(index, call)| tool_call(index, call))).collect(),
+                )
             }
         }
     }
@@ -182,14 +190,17 @@ impl Deltas {
     fn get(&self, place: usize) -> String {
         match self {
             Self::Text(_) if place == 0 => r#"{"role":"assistant","content":"","refusal":null}"#.to_owned(),
-            Self::Text(tokens) => format!(r#"{{"content":{}}}"#, serde_json::to_string(tokens.get(place - 1).unwrap_or_default()).unwrap_or_default()),
+            Self::Text(tokens) => {
+                format!(r#"{{"content":{}}}"#, serde_json::to_string(tokens.get(place - 1).unwrap_or_default()).unwrap_or_default())
+            }
             Self::ToolCalls(deltas) => deltas[place].to_string(),
         }
     }
 }
 
 fn tool_call(index: usize, call: &Call) -> impl Iterator<Item = Value> {
-    let opening = json!({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}]});
+    let opening =
+        json!({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}]});
     let tokens = (0..call.arguments.len()).filter_map(|place| call.arguments.get(place));
     std::iter::once(opening).chain(tokens.map(move |token| json!({"tool_calls": [{"index": index, "function": {"arguments": token}}]})))
 }

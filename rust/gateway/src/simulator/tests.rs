@@ -36,7 +36,8 @@ impl Running {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let request = Request::builder().method(method).uri(path).header("host", "simulator").body(Full::new(Bytes::from(body.to_string()))).unwrap();
+        let request =
+            Request::builder().method(method).uri(path).header("host", "simulator").body(Full::new(Bytes::from(body.to_string()))).unwrap();
         sender.send_request(request).await
     }
 
@@ -99,7 +100,10 @@ async fn an_answer_its_log_line_and_the_totals_agree_to_the_nano_dollar() {
     let completion = usage["completion_tokens"].as_i64().unwrap();
     let cost = (5 * 100_000_000 + 10_000_000 + completion * 400_000_000) / 1_000_000;
     let line = &lines(&log)[0];
-    assert_eq!((&line["id"], &line["user"], &line["cost_nanousd"], &line["complete"]), (&answer["id"], &json!("me"), &json!(cost), &json!(true)));
+    assert_eq!(
+        (&line["id"], &line["user"], &line["cost_nanousd"], &line["complete"]),
+        (&answer["id"], &json!("me"), &json!(cost), &json!(true))
+    );
     assert_eq!(simulator.get("/_stats").await["models"]["small"]["cost_nanousd"], json!(cost));
     let totals = simulator.stop().await;
     assert_eq!((totals.all.requests, totals.all.in_flight, totals.all.answers, totals.all.cost_nanousd), (1, 0, 1, cost));
@@ -223,7 +227,8 @@ async fn no_token_comes_before_its_time() {
         let started = std::time::Instant::now();
         let response = simulator.chat(body).await.unwrap();
         response.into_body().collect().await.unwrap();
-        let tokens = simulator.get("/_stats").await["completion_tokens"].as_u64().unwrap() / simulator.get("/_stats").await["answers"].as_u64().unwrap();
+        let tokens = simulator.get("/_stats").await["completion_tokens"].as_u64().unwrap()
+            / simulator.get("/_stats").await["answers"].as_u64().unwrap();
         let least = std::time::Duration::from_millis(30 + 2 * (tokens - 1));
         assert!(started.elapsed() >= least, "{:?} for {tokens} tokens", started.elapsed());
     }
@@ -235,7 +240,11 @@ async fn a_simulator_that_stops_lets_its_answers_end() {
     let simulator = Running::start(Flags { first_token_ms: 100, ..Flags::default() }).await;
     let mut response = simulator.chat(ask_stream("hi", true)).await.unwrap();
     let totals = simulator.stop();
-    let ended = async { while let Some(frame) = response.body_mut().frame().await { frame.unwrap(); } };
+    let ended = async {
+        while let Some(frame) = response.body_mut().frame().await {
+            frame.unwrap();
+        }
+    };
     let (totals, ()) = tokio::join!(totals, ended);
     assert_eq!(totals.all.answers, 1);
 }

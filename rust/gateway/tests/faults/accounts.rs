@@ -40,7 +40,8 @@ pub fn check(seen: &[Seen], ledger: &[Value], upstreams: &[&Upstream]) -> Vec<Va
         // A kill may fall between the log's line and the bytes that carry the usage: then the log has more, never less.
         let mut logged: Vec<Figures> = logs[&upstream.name].iter().filter(|line| line["usage_reported"] == true).map(log_figures).collect();
         for figures in reported.remove(upstream.name.as_str()).unwrap_or_default() {
-            let place = logged.iter().position(|line| *line == figures).unwrap_or_else(|| panic!("{} has not logged {figures:?}", upstream.name));
+            let place =
+                logged.iter().position(|line| *line == figures).unwrap_or_else(|| panic!("{} has not logged {figures:?}", upstream.name));
             logged.swap_remove(place);
         }
         if upstream.is_alive() {

@@ -36,7 +36,10 @@ async fn no_fault_of_one_upstream_costs_an_unanswered_call_or_a_nano_dollar() {
         assert_eq!(call.status, 200, "{outcome}");
         if !call.done {
             // Cut after its fourth chunk.
-            assert_eq!((call.error(), call.events.len(), &outcome["answered_by"]), (Some("upstream_broken"), 5, &Value::from("default/pool/shaky")));
+            assert_eq!(
+                (call.error(), call.events.len(), &outcome["answered_by"]),
+                (Some("upstream_broken"), 5, &Value::from("default/pool/shaky"))
+            );
         }
         assert_eq!(call.done, outcome["error"].is_null());
     }

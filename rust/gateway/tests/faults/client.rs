@@ -33,7 +33,10 @@ impl Seen {
     }
 
     pub fn text(&self) -> String {
-        self.events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str().or(event["choices"][0]["message"]["content"].as_str())).collect()
+        self.events
+            .iter()
+            .filter_map(|event| event["choices"][0]["delta"]["content"].as_str().or(event["choices"][0]["message"]["content"].as_str()))
+            .collect()
     }
 
     /// The code of the error event at the end.
@@ -59,7 +62,8 @@ pub struct Open {
 
 impl Open {
     pub async fn start(gateway: SocketAddr, user: &str, kind: Kind) -> Self {
-        let mut body = json!({"model": "auto", "user": user, "messages": [{"role": "user", "content": format!("Tell me a story about {user}.")}]});
+        let mut body =
+            json!({"model": "auto", "user": user, "messages": [{"role": "user", "content": format!("Tell me a story about {user}.")}]});
         if kind != Kind::Unary {
             body["stream"] = json!(true);
         }
@@ -85,7 +89,8 @@ impl Open {
         let (head, _) = self.response.into_parts();
         let text = String::from_utf8(self.bytes).unwrap();
         let stream = head.headers["content-type"].as_bytes().starts_with(b"text/event-stream");
-        let events: Vec<&str> = if stream { text.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap()).collect() } else { vec![&text] };
+        let events: Vec<&str> =
+            if stream { text.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap()).collect() } else { vec![&text] };
         let done = !stream || events.last() == Some(&"[DONE]");
         let events = events.into_iter().filter(|event| *event != "[DONE]").map(|event| serde_json::from_str(event).unwrap()).collect();
         Seen { user: self.user, status: head.status.as_u16(), headers: head.headers, events, done }
@@ -101,7 +106,8 @@ async fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> Resp
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let request = Request::builder().method(method).uri(path).header("host", address.to_string()).header("content-type", "application/json");
+    let request =
+        Request::builder().method(method).uri(path).header("host", address.to_string()).header("content-type", "application/json");
     sender.send_request(request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await.unwrap()
 }
 

@@ -51,7 +51,13 @@ async fn every_call_without_a_first_byte_is_answered_by_another_model() {
         failed_over += 1;
         let attempts = outcome["attempts"].as_array().unwrap();
         let told: Vec<(&Value, &Value)> = attempts.iter().map(|attempt| (&attempt["model"], &attempt["usage"])).collect();
-        assert_eq!(told, [(&Value::from("default/pool/dear"), &Value::from("estimated")), (&Value::from("default/pool/spare"), &Value::from("reported"))]);
+        assert_eq!(
+            told,
+            [
+                (&Value::from("default/pool/dear"), &Value::from("estimated")),
+                (&Value::from("default/pool/spare"), &Value::from("reported"))
+            ]
+        );
         assert!(["upstream_broken", "upstream_connect"].contains(&attempts[0]["error"].as_str().unwrap()), "{outcome}");
     }
     assert!(failed_over > CALLS / 2, "only {failed_over} calls were in flight: too slow a machine for this test to mean something");

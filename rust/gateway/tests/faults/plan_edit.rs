@@ -57,7 +57,10 @@ async fn an_edit_under_load_fails_no_call_and_a_broken_one_changes_nothing() {
     assert_eq!(refused["plan"], new);
     let problem = &refused["refusal"]["problems"][0];
     assert!(problem["path"].as_str().unwrap().starts_with("routes[0].strategy"), "{problem}");
-    assert!(problem["message"].as_str().unwrap().contains("`bset`") && problem["accepted"].as_array().unwrap().contains(&"best".into()), "{problem}");
+    assert!(
+        problem["message"].as_str().unwrap().contains("`bset`") && problem["accepted"].as_array().unwrap().contains(&"best".into()),
+        "{problem}"
+    );
     // Calls that begin after the refusal still go by the new plan.
     let after = Open::start(address, "after", Kind::Unary).await.finish().await;
     assert_eq!((after.status, after.header("x-tradewind-plan")), (200, new.as_str().unwrap()));

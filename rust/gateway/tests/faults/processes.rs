@@ -34,8 +34,14 @@ impl Upstream {
         let log = folder.join(format!("{name}.jsonl"));
         let usd = |price: i64| format!("{}.{:09}", price / 1_000_000_000, price % 1_000_000_000);
         let models = format!("{name}:{}:{}", usd(PRICES.0), usd(PRICES.1));
-        let mut child =
-            binary().args(["simulate", "--models", &models, "--log"]).arg(&log).args(flags).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = binary()
+            .args(["simulate", "--models", &models, "--log"])
+            .arg(&log)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
