@@ -125,9 +125,8 @@ def _send(load: Load, connections: int, url: str, key: str | None, theirs: set[i
         model=model,
         connections=connections,
         stream=load.stream,
-        warm_up_s=min(1.0, load.seconds / 2),
         seconds=load.seconds,
-        cpu=max(theirs),
+        core=max(theirs),
     )
 
 
