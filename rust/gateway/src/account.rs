@@ -126,7 +126,8 @@ impl Account {
     pub fn begin(&mut self, model: Arc<Model>, input_tokens: u32) {
         let Some(record) = &mut self.record else { return };
         // The strategy draws only the first; who follows a failure is settled.
-        let propensity = if record.attempts.is_empty() { record.decision.as_ref().map_or(1.0, |decision| decision.propensity) } else { 1.0 };
+        let propensity =
+            if record.attempts.is_empty() { record.decision.as_ref().map_or(1.0, |decision| decision.propensity) } else { 1.0 };
         record.attempts.push(Attempt {
             model,
             propensity,

@@ -79,7 +79,11 @@ pub(crate) async fn run(ask: &Ask<'_>, candidate: &Candidate, account: &mut Acco
             if let (Some(usage), Some(target)) = (reported, ask.routing.target(&model.id)) {
                 target.state.observe_input(ask.body.len(), usage.input);
             }
-            let estimated = if worked { Usage { input: estimated_input, cached: 0, output: usage::estimate(usage::text_bytes(&body)) } } else { Usage::default() };
+            let estimated = if worked {
+                Usage { input: estimated_input, cached: 0, output: usage::estimate(usage::text_bytes(&body)) }
+            } else {
+                Usage::default()
+            };
             account.end(End { error: None, reported, estimated });
             Ok(Answer::Whole { head, body })
         }
@@ -94,10 +98,13 @@ pub(crate) async fn run(ask: &Ask<'_>, candidate: &Candidate, account: &mut Acco
 }
 
 async fn call(ask: &Ask<'_>, model: &Arc<Model>, account: &mut Account) -> Result<Answer, Failed> {
-    let fault = |code, what: String| Failed { error: Error::new(code, model.id.to_string(), format!("`{}`: {what}", model.id)), worked: false };
+    let fault =
+        |code, what: String| Failed { error: Error::new(code, model.id.to_string(), format!("`{}`: {what}", model.id)), worked: false };
     let target = ask.routing.target(&model.id).ok_or_else(|| fault(Code::Internal, "the plan has lost its address".to_owned()))?;
-    let place = target.state.enter(model.limits.concurrent_requests).ok_or_else(|| fault(Code::AllResting, "every place is taken".to_owned()))?;
-    let credential = credential(ask.engine, &target.endpoint).map_err(|name| fault(Code::UpstreamRejected, format!("its credential `{name}` is not there")))?;
+    let place =
+        target.state.enter(model.limits.concurrent_requests).ok_or_else(|| fault(Code::AllResting, "every place is taken".to_owned()))?;
+    let credential = credential(ask.engine, &target.endpoint)
+        .map_err(|name| fault(Code::UpstreamRejected, format!("its credential `{name}` is not there")))?;
     let body = splice::body(ask.body, ask.request, &target.endpoint.model);
     let patience = Duration::from_millis(ask.decision.timeouts.first_token_ms);
     let first_byte_by = (Instant::now() + patience).min(ask.deadline);
@@ -147,7 +154,8 @@ async fn answering(
 ) -> Result<Answer, Trouble> {
     let late = |_| Trouble::new(Code::UpstreamTimeout, "sent no byte of an answer in time");
     let call = upstream::call(pool, &target.endpoint, || request(&target.endpoint, credential.as_ref(), body.clone()));
-    let Answered { status, headers, mut body } = timeout_at(first_byte_by, call).await.map_err(late)?.map_err(|failure| unreachable_or_broken(&failure))?;
+    let Answered { status, headers, mut body } =
+        timeout_at(first_byte_by, call).await.map_err(late)?.map_err(|failure| unreachable_or_broken(&failure))?;
     account.status(status.as_u16());
     refused(status, &headers)?;
     let head = Head { status, headers };
@@ -230,7 +238,8 @@ async fn whole(ask: &Ask<'_>, first: Data, body: &mut Body) -> Result<Bytes, Tro
             return Err(Trouble::new(Code::UpstreamInvalid, format!("answered more than {limit} bytes")));
         }
         let by = (Instant::now() + idle).min(ask.deadline);
-        let next = timeout_at(by, body.data()).await.map_err(|_| Trouble::new(Code::UpstreamTimeout, "did not complete its answer in time"))?;
+        let next =
+            timeout_at(by, body.data()).await.map_err(|_| Trouble::new(Code::UpstreamTimeout, "did not complete its answer in time"))?;
         let Some(next) = next.transpose().map_err(broken)? else { break };
         joined.get_or_insert_with(|| BytesMut::from(&std::mem::take(&mut all)[..])).extend_from_slice(&next);
     }
@@ -274,8 +283,14 @@ mod tests {
             headers.insert(name, value.parse().unwrap());
             retry_after_ms(&headers)
         };
-        assert_eq!((check("retry-after", "2"), check("retry-after", "0.5"), check("retry-after-ms", "70")), (Some(2000), Some(500), Some(70)));
-        assert_eq!((check("retry-after", "-1"), check("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), check("x", "1")), (None, None, None));
+        assert_eq!(
+            (check("retry-after", "2"), check("retry-after", "0.5"), check("retry-after-ms", "70")),
+            (Some(2000), Some(500), Some(70))
+        );
+        assert_eq!(
+            (check("retry-after", "-1"), check("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), check("x", "1")),
+            (None, None, None)
+        );
     }
 
     #[test]

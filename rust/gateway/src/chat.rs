@@ -30,7 +30,8 @@ const SESSION: &str = "x-tradewind-session";
 /// Longest name of a session.
 const MAX_SESSION: usize = 256;
 /// Headers of an upstream's answer that the client gets too.
-static RELAYED: [HeaderName; 5] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CACHE_CONTROL, header::RETRY_AFTER, HeaderName::from_static("x-request-id")];
+static RELAYED: [HeaderName; 5] =
+    [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CACHE_CONTROL, header::RETRY_AFTER, HeaderName::from_static("x-request-id")];
 
 /// Serves `POST /v1/chat/completions`.
 pub(crate) async fn serve(engine: &Arc<Engine>, headers: &HeaderMap, body: Bytes, caller: Arc<Caller>) -> Response<AnswerBody> {
@@ -97,7 +98,13 @@ async fn run(
 }
 
 /// Reads the dials, decides, and remembers the session's turn.
-fn decide(engine: &Engine, routing: &Routing, headers: &HeaderMap, call: &Call<'_>, request: &Request<'_>) -> Result<(Decision, Dials), Error> {
+fn decide(
+    engine: &Engine,
+    routing: &Routing,
+    headers: &HeaderMap,
+    call: &Call<'_>,
+    request: &Request<'_>,
+) -> Result<(Decision, Dials), Error> {
     let dials = Dials::parse(text(headers, WILLINGNESS_TO_PAY)?, text(headers, MAX_COST)?)?;
     let session = text(headers, SESSION)?;
     if session.is_some_and(|session| session.is_empty() || session.len() > MAX_SESSION) {
@@ -236,6 +243,9 @@ mod tests {
 
     #[test]
     fn dollars_are_plain_decimals() {
-        assert_eq!((usd(118_000), usd(2_000_000_001), usd(0)), ("0.000118000".to_owned(), "2.000000001".to_owned(), "0.000000000".to_owned()));
+        assert_eq!(
+            (usd(118_000), usd(2_000_000_001), usd(0)),
+            ("0.000118000".to_owned(), "2.000000001".to_owned(), "0.000000000".to_owned())
+        );
     }
 }

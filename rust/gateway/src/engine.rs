@@ -93,7 +93,8 @@ impl Engine {
     /// Where the ledger's folder cannot be written.
     pub fn new(settings: Settings, predictors: Predictors) -> Result<Arc<Self>, Error> {
         let metrics = Metrics::default();
-        let open = |folder| Ledger::open(folder, settings.ledger_rotate_bytes, metrics.ledger_lines.clone(), metrics.ledger_dropped.clone());
+        let open =
+            |folder| Ledger::open(folder, settings.ledger_rotate_bytes, metrics.ledger_lines.clone(), metrics.ledger_dropped.clone());
         let ledger = settings.ledger_dir.as_deref().map(open).transpose();
         let ledger = ledger.map_err(|error| Error::new(Code::Internal, "ledger_dir", format!("the ledger cannot be opened: {error}")))?;
         Ok(Arc::new(Self {
@@ -128,7 +129,13 @@ impl Engine {
         let predictor = match (self.settings.executor, &self.settings.onnxruntime_library) {
             (Executor::Native, _) => Predictor::native(onnx)?,
             (Executor::OnnxRuntime, Some(library)) => onnxruntime::predictor(onnx, library)?,
-            (Executor::OnnxRuntime, None) => return Err(Error::new(Code::InvalidPredictor, "onnxruntime_library", "executor `onnxruntime` needs the path of its library")),
+            (Executor::OnnxRuntime, None) => {
+                return Err(Error::new(
+                    Code::InvalidPredictor,
+                    "onnxruntime_library",
+                    "executor `onnxruntime` needs the path of its library",
+                ));
+            }
         };
         let digest = Arc::clone(predictor.digest());
         self.predictors.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_string(), Arc::new(predictor));
@@ -224,7 +231,8 @@ impl Engine {
             return self.refuse(&not_found(head.uri.path()));
         };
         if head.method != method && !(method == "GET" && read) {
-            let mut response = self.refuse(&Error::new(Code::MethodNotAllowed, "", format!("`{path}` is served by {method}, not by {}", head.method)));
+            let mut response =
+                self.refuse(&Error::new(Code::MethodNotAllowed, "", format!("`{path}` is served by {method}, not by {}", head.method)));
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(method));
             return response;
         }
@@ -247,9 +255,11 @@ impl Engine {
     fn caller(&self, headers: &http::HeaderMap, peer: Peer, namespace: Option<&str>) -> Result<Arc<Caller>, Error> {
         let caller = self.keys.load().caller(headers, peer)?;
         match namespace {
-            Some(namespace) if namespace != caller.identity.tenant => {
-                Err(Error::new(Code::Forbidden, "", format!("the policies of `{}` do not admit `{}`", tradewind_core::error::excerpt(namespace), caller.identity.tenant)))
-            }
+            Some(namespace) if namespace != caller.identity.tenant => Err(Error::new(
+                Code::Forbidden,
+                "",
+                format!("the policies of `{}` do not admit `{}`", tradewind_core::error::excerpt(namespace), caller.identity.tenant),
+            )),
             _ => Ok(caller),
         }
     }

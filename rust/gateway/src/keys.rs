@@ -83,11 +83,17 @@ impl Keys {
     pub fn caller(&self, headers: &HeaderMap, peer: Peer) -> Result<Arc<Caller>, Error> {
         let Some(by_hash) = &self.by_hash else {
             if peer.address.is_some_and(|address| !address.to_canonical().is_loopback()) {
-                return Err(Error::new(Code::Forbidden, "", "this gateway has no keys, so it serves loopback only; give it keys to serve other hosts"));
+                return Err(Error::new(
+                    Code::Forbidden,
+                    "",
+                    "this gateway has no keys, so it serves loopback only; give it keys to serve other hosts",
+                ));
             }
             return Ok(Arc::clone(&self.anonymous));
         };
-        let key = presented(headers).ok_or_else(|| Error::new(Code::Unauthorized, "", "no key; expected `Authorization: Bearer <key>`, `api-key` or `x-api-key`"))?;
+        let key = presented(headers).ok_or_else(|| {
+            Error::new(Code::Unauthorized, "", "no key; expected `Authorization: Bearer <key>`, `api-key` or `x-api-key`")
+        })?;
         let hash: [u8; 32] = Sha256::digest(key).into();
         by_hash.get(&hash).cloned().ok_or_else(|| Error::new(Code::Unauthorized, "", "this key is not known"))
     }
@@ -121,7 +127,9 @@ mod tests {
     const HASH_OF_ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     fn check(name: &'static str, value: &str) -> Result<String, Code> {
-        let keys = Keys::parse(format!(r#"{{"keys":[{{"sha256":"{HASH_OF_ABC}","tenant":"team-a","labels":{{"team":"a"}}}}]}}"#).as_bytes()).unwrap();
+        let keys =
+            Keys::parse(format!(r#"{{"keys":[{{"sha256":"{HASH_OF_ABC}","tenant":"team-a","labels":{{"team":"a"}}}}]}}"#).as_bytes())
+                .unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
         keys.caller(&headers, Peer::default()).map(|caller| caller.identity.tenant.clone()).map_err(|error| error.code)
@@ -139,7 +147,9 @@ mod tests {
 
     #[test]
     fn without_keys_only_loopback_is_served() {
-        let from = |address: &str| Keys::default().caller(&HeaderMap::new(), Peer { address: Some(address.parse().unwrap()) }).map_err(|error| error.code);
+        let from = |address: &str| {
+            Keys::default().caller(&HeaderMap::new(), Peer { address: Some(address.parse().unwrap()) }).map_err(|error| error.code)
+        };
         assert_eq!(from("127.0.0.1").unwrap().identity.tenant, "default");
         assert!(from("::1").is_ok() && from("::ffff:127.0.0.1").is_ok());
         assert_eq!(from("10.0.0.1").unwrap_err(), Code::Forbidden);
@@ -147,7 +157,11 @@ mod tests {
 
     #[test]
     fn bad_keys_are_refused_by_place() {
-        for (json, part) in [("{", "cannot be read"), (r#"{"keys":[{"sha256":"12","tenant":"a"}]}"#, "keys[0].sha256"), (r#"{"keys":[{"sha256":"12","tenant":"a","key":"x"}]}"#, "unknown field")] {
+        for (json, part) in [
+            ("{", "cannot be read"),
+            (r#"{"keys":[{"sha256":"12","tenant":"a"}]}"#, "keys[0].sha256"),
+            (r#"{"keys":[{"sha256":"12","tenant":"a","key":"x"}]}"#, "unknown field"),
+        ] {
             assert!(Keys::parse(json.as_bytes()).unwrap_err().contains(part));
         }
     }

@@ -26,7 +26,13 @@ pub struct ModelState {
 impl Default for ModelState {
     fn default() -> Self {
         let unknown = || AtomicU32::new(f32::NAN.to_bits());
-        Self { resting_until_ns: AtomicU64::new(0), failures: AtomicU32::new(0), in_flight: AtomicU32::new(0), first_token_ms: unknown(), bytes_per_token: unknown() }
+        Self {
+            resting_until_ns: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
+            first_token_ms: unknown(),
+            bytes_per_token: unknown(),
+        }
     }
 }
 

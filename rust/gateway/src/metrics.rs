@@ -102,7 +102,8 @@ pub struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("tradewind");
-        let first_token: Family<ModelLabels, Histogram> = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 13)));
+        let first_token: Family<ModelLabels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 13)));
         let metrics = Self {
             calls: Family::default(),
             refused: Family::default(),

@@ -34,7 +34,8 @@ pub(crate) fn models(engine: &Engine, caller: &Caller) -> Response<AnswerBody> {
     };
     let created = routing.loaded_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let names = routing.plan.names(&caller.identity.tenant);
-    let data: Vec<_> = names.iter().map(|(id, owner)| json!({"id": id, "object": "model", "created": created, "owned_by": owner})).collect();
+    let data: Vec<_> =
+        names.iter().map(|(id, owner)| json!({"id": id, "object": "model", "created": created, "owned_by": owner})).collect();
     document(&json!({"object": "list", "data": data}))
 }
 
@@ -69,8 +70,10 @@ pub(crate) fn plan(engine: &Engine) -> Response<AnswerBody> {
     let Ok(routing) = engine.routing() else {
         let nothing: [&str; 0] = [];
         let executor = engine.settings().executor;
-        return document(&json!({"plan": null, "source": null, "loaded_at": null, "models": nothing, "routes": nothing, "predictors": nothing,
-            "executor": executor, "warnings": nothing, "refusal": refusal}));
+        return document(
+            &json!({"plan": null, "source": null, "loaded_at": null, "models": nothing, "routes": nothing, "predictors": nothing,
+            "executor": executor, "warnings": nothing, "refusal": refusal}),
+        );
     };
     let predictors = routing.predictors();
     let executor = predictors.first().map_or("native", |(_, executor)| executor);

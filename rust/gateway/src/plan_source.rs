@@ -40,8 +40,13 @@ impl Drop for Watch {
 pub fn load(engine: &Engine, path: &Path) -> Result<(), Vec<Problem>> {
     let source = path.display().to_string();
     let json = fs::read(path).map_err(|error| {
-        let problem =
-            Problem { code: "unreadable", severity: Severity::Error, path: String::new(), message: format!("{source} cannot be read: {error}"), accepted: Vec::new() };
+        let problem = Problem {
+            code: "unreadable",
+            severity: Severity::Error,
+            path: String::new(),
+            message: format!("{source} cannot be read: {error}"),
+            accepted: Vec::new(),
+        };
         engine.refuse_plan(vec![problem.clone()], &source);
         vec![problem]
     })?;

@@ -24,7 +24,8 @@ impl Credentials {
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, String> {
         let mut headers = HashMap::new();
         for (name, value) in values {
-            let mut header = HeaderValue::from_str(&format!("Bearer {}", value.trim())).map_err(|_| format!("credential `{name}` holds characters that no header may"))?;
+            let mut header = HeaderValue::from_str(&format!("Bearer {}", value.trim()))
+                .map_err(|_| format!("credential `{name}` holds characters that no header may"))?;
             header.set_sensitive(true);
             headers.insert(name, header);
         }

@@ -42,10 +42,16 @@ pub struct Server {
 /// # Errors
 /// Where the address is taken, or is another than loopback while there are no keys.
 pub fn serve(engine: &Arc<Engine>, address: &str) -> io::Result<Server> {
-    let address = address.to_socket_addrs()?.next().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("`{address}` is no address")))?;
+    let address = address
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("`{address}` is no address")))?;
     if !engine.keys_required() {
         if !address.ip().is_loopback() {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("without keys only loopback is served, not {address}; give keys to listen there")));
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("without keys only loopback is served, not {address}; give keys to listen there"),
+            ));
         }
         tracing::warn!(%address, "no keys: everyone on this machine is tenant `default`");
     }
@@ -148,7 +154,13 @@ impl Worker {
     }
 }
 
-async fn connection(engine: Arc<Engine>, stream: TcpStream, peer: SocketAddr, _place: OwnedSemaphorePermit, mut stopped: watch::Receiver<bool>) {
+async fn connection(
+    engine: Arc<Engine>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    _place: OwnedSemaphorePermit,
+    mut stopped: watch::Receiver<bool>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         return tracing::debug!(%error, "a connection is gone");
     }

@@ -15,7 +15,7 @@ pub struct Settings {
     pub workers: usize,
     /// Largest request body in bytes. Default 10 MiB: longer than any context window, short enough to hold.
     pub max_body_bytes: usize,
-    /// Largest request head in bytes, at least 8192. Default 64 KiB.
+    /// Request head in bytes, at least 8192, beyond which nothing more of it is read: at twice that it is refused. Default 64 KiB.
     pub max_header_bytes: usize,
     /// Milliseconds in which a request head must be complete; also how long an idle client connection is kept. Default 30,000.
     pub header_read_timeout_ms: u64,

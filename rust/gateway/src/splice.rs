@@ -65,7 +65,10 @@ mod tests {
             (r#","stream":false"#, r#","stream":false}"#),
             (r#","stream":true"#, r#","stream":true,"stream_options":{"include_usage":true}}"#),
             (r#","stream":true,"stream_options":{"include_usage":true}"#, r#","stream":true,"stream_options":{"include_usage":true}}"#),
-            (r#","stream_options":{"z":[1],"include_usage":false},"stream":true"#, r#","stream_options":{"include_usage":true,"z":[1]},"stream":true}"#),
+            (
+                r#","stream_options":{"z":[1],"include_usage":false},"stream":true"#,
+                r#","stream_options":{"include_usage":true,"z":[1]},"stream":true}"#,
+            ),
             (r#","stream_options":null,"stream":true"#, r#","stream_options":{"include_usage":true},"stream":true}"#),
         ] {
             assert_eq!(check(more), expected, "{more}");

@@ -183,7 +183,10 @@ mod tests {
         let all = format!("{text}{last}data: {USAGE}\n\ndata: [DONE]\n\n");
         let (out, seen) = check(true, &[all.as_bytes()]);
         assert_eq!(String::from_utf8(out).unwrap(), format!("{text}{last}data: [DONE]\n\n"));
-        assert_eq!(seen, Seen { usage: Some(Usage { input: 11, cached: 0, output: 2 }), events: 3, text_bytes: 2, done: true, error: false });
+        assert_eq!(
+            seen,
+            Seen { usage: Some(Usage { input: 11, cached: 0, output: 2 }), events: 3, text_bytes: 2, done: true, error: false }
+        );
         assert_eq!(check(false, &[all.as_bytes()]).0, all.as_bytes());
     }
 
@@ -203,9 +206,11 @@ mod tests {
 
     fn event() -> impl Strategy<Value = (String, bool)> {
         let end = prop_oneof![Just("\n"), Just("\r\n")];
-        let text = "[a-z \"\\\\]{0,12}".prop_map(|text| (serde_json::json!({"choices": [{"delta": {"content": text}}], "usage": null}).to_string(), false));
+        let text = "[a-z \"\\\\]{0,12}"
+            .prop_map(|text| (serde_json::json!({"choices": [{"delta": {"content": text}}], "usage": null}).to_string(), false));
         let data = prop_oneof![4 => text, 1 => Just((USAGE.to_owned(), true)), 1 => Just(("[DONE]".to_owned(), false)), 1 => Just((String::new(), false))];
-        (data, end, any::<bool>()).prop_map(|((data, usage), end, comment)| (format!("{}data: {data}{end}{end}", if comment { ": ping\n" } else { "" }), usage))
+        (data, end, any::<bool>())
+            .prop_map(|((data, usage), end, comment)| (format!("{}data: {data}{end}{end}", if comment { ": ping\n" } else { "" }), usage))
     }
 
     proptest! {

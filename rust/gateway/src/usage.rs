@@ -109,11 +109,21 @@ mod tests {
     #[test]
     fn usage_is_read_where_it_is_reported() {
         let with = |usage: &str| read(format!(r#"{{"choices":[],"usage":{usage}}}"#).as_bytes());
-        assert_eq!(with(r#"{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}"#).unwrap().usage, Usage { input: 7, cached: 0, output: 3 });
-        assert_eq!(with(r#"{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":5}}"#).unwrap().usage.cached, 5);
+        assert_eq!(
+            with(r#"{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}"#).unwrap().usage,
+            Usage { input: 7, cached: 0, output: 3 }
+        );
+        assert_eq!(
+            with(r#"{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":5}}"#).unwrap().usage.cached,
+            5
+        );
         assert_eq!(with(r#"{"prompt_tokens":7,"completion_tokens":3,"prompt_tokens_details":null}"#).unwrap().usage.cached, 0);
         assert_eq!((with("null"), with("3"), read(b"{}"), read(br#"{"usage":"#)), (None, None, None, None));
-        assert!(!read(br#"{"choices":[{"delta":{"content":"say \"usage\""}}], "usage" : {"prompt_tokens":1,"completion_tokens":2}}"#).unwrap().alone);
+        assert!(
+            !read(br#"{"choices":[{"delta":{"content":"say \"usage\""}}], "usage" : {"prompt_tokens":1,"completion_tokens":2}}"#)
+                .unwrap()
+                .alone
+        );
     }
 
     #[test]

@@ -173,7 +173,9 @@ fn tls() -> io::Result<Arc<rustls::ClientConfig>> {
             return Err(format!("no root certificates were found on this machine: {:?}", found.errors));
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
         Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
     };
     CONFIG.get_or_init(load).clone().map_err(io::Error::other)

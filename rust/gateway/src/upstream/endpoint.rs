@@ -48,7 +48,10 @@ impl Endpoint {
         let secure = url.scheme() == Some(&Scheme::HTTPS);
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tls = secure.then(|| ServerName::try_from(host.clone())).transpose().map_err(|error| refuse(&format!("has no valid host: {error}")))?;
+        let tls = secure
+            .then(|| ServerName::try_from(host.clone()))
+            .transpose()
+            .map_err(|error| refuse(&format!("has no valid host: {error}")))?;
         let target = format!("{}/chat/completions", url.path().trim_end_matches('/'));
         Ok(Self {
             origin: format!("{}://{}:{port}", if secure { "https" } else { "http" }, authority.host()).into(),

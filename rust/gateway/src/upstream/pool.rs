@@ -90,7 +90,10 @@ impl Pool {
     async fn open(&self, endpoint: &Endpoint) -> Result<Connection, Failure> {
         match tokio::time::timeout(self.connect_timeout, Connection::open(endpoint)).await {
             Ok(result) => result.map_err(Failure::Connect),
-            Err(_) => Err(Failure::Connect(io::Error::new(io::ErrorKind::TimedOut, format!("not connected after {} ms", self.connect_timeout.as_millis())))),
+            Err(_) => Err(Failure::Connect(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("not connected after {} ms", self.connect_timeout.as_millis()),
+            ))),
         }
     }
 }

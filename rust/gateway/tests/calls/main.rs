@@ -1,0 +1,12 @@
+//! Calls through the engine over loopback, against upstreams that play what a test tells them. Whole processes are in `faults`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod upstream;
+mod gateway;
+mod answers;
+mod failover;
+mod streams;
+mod pages;
+mod outcomes;
+mod native;

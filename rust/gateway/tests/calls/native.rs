@@ -1,0 +1,194 @@
+//! The native door: connections, limits, draining, plans that change under load.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tradewind_gateway::{Server, Settings, serve};
+
+use crate::{
+    gateway::{Gateway, QUESTION, STREAM, plan, plan_of},
+    upstream::{DONE, Scene, Upstream, unary, word},
+};
+
+fn open(gateway: &Gateway) -> Server {
+    serve(&gateway.engine, "127.0.0.1:0").unwrap()
+}
+
+async fn stop(server: Server) {
+    server.shutdown();
+    tokio::task::spawn_blocking(|| server.join()).await.unwrap();
+}
+
+fn request(body: &str) -> String {
+    format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+async fn talk(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // A server that refuses may stop reading; what it answered is still there.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+async fn ask(address: SocketAddr) -> String {
+    talk(address, request(QUESTION).replace("host: x", "host: x\r\nconnection: close").as_bytes()).await
+}
+
+#[tokio::test]
+async fn a_connection_serves_calls_one_after_the_other_and_many_at_once() {
+    let upstream = Upstream::start(vec![unary("blue", 1, 1)]).await;
+    let gateway = Gateway::with(&plan(&[&upstream]), |settings| settings.workers = 2);
+    let server = open(&gateway);
+    let address = server.local_addr;
+    let twice = request(QUESTION) + &request(QUESTION).replace("host: x", "host: x\r\nconnection: close");
+    assert_eq!(talk(address, twice.as_bytes()).await.matches("HTTP/1.1 200 OK").count(), 2);
+    let calls: Vec<_> = (0..50).map(|_| tokio::spawn(ask(address))).collect();
+    for call in calls {
+        assert!(call.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+    }
+    stop(server).await;
+    assert_eq!(gateway.outcomes().await.len(), 52);
+}
+
+#[tokio::test]
+async fn limits_hold() {
+    let gateway = Gateway::with(&plan_of(&["http://127.0.0.1:1/v1"]), |settings| {
+        settings.max_body_bytes = 1000;
+        settings.header_read_timeout_ms = 100;
+        settings.body_read_timeout_ms = 100;
+    });
+    let server = open(&gateway);
+    let address = server.local_addr;
+    let close = |length: usize, more: &str| {
+        format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}content-length: {length}\r\n\r\n")
+    };
+    let large = talk(address, (close(100_000, "") + &" ".repeat(100_000)).as_bytes()).await;
+    assert!(large.starts_with("HTTP/1.1 413") && large.contains(r#""code":"body_too_large""#), "{large}");
+    let announced = talk(address, close(100_000, "expect: 100-continue\r\n").as_bytes()).await;
+    assert!(announced.starts_with("HTTP/1.1 413"), "{announced}");
+    let slow = talk(address, (close(100, "") + "{").as_bytes()).await;
+    assert!(slow.starts_with("HTTP/1.1 408") && slow.contains("request_timeout"), "{slow}");
+    // A head that never ends, or never begins, costs the connection.
+    let begun = talk(address, b"GET /healthz HTTP/1.1\r\nhost: ").await;
+    assert!(!begun.contains("200"), "{begun}");
+    assert_eq!(talk(address, b"").await, "");
+    let headers = talk(address, format!("GET /healthz HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200_000)).as_bytes()).await;
+    assert!(headers.is_empty() || headers.starts_with("HTTP/1.1 431"), "{headers}");
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn other_hosts_are_served_with_keys_only() {
+    let gateway = Gateway::with(&plan_of(&["http://127.0.0.1:1/v1"]), |_: &mut Settings| {});
+    let error = serve(&gateway.engine, "0.0.0.0:0").err().unwrap();
+    assert!(error.to_string().contains("without keys"), "{error}");
+    gateway.engine.set_keys(tradewind_gateway::Keys::parse(br#"{"keys":[]}"#).unwrap());
+    stop(serve(&gateway.engine, "0.0.0.0:0").unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_however_many_workers_share_one() {
+    let gateway = Gateway::with(&plan_of(&["http://127.0.0.1:1/v1"]), |settings| settings.workers = 2);
+    let server = open(&gateway);
+    assert_eq!(serve(&gateway.engine, &server.local_addr.to_string()).err().unwrap().kind(), std::io::ErrorKind::AddrInUse);
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_cancels_the_upstream_call() {
+    let upstream = Upstream::start(vec![Scene::Hang, Scene::Silent(vec![word("a")])]).await;
+    let gateway = Gateway::new(&[&upstream]);
+    let server = open(&gateway);
+    let mut waiting = TcpStream::connect(server.local_addr).await.unwrap();
+    waiting.write_all(request(QUESTION).as_bytes()).await.unwrap();
+    upstream.asked.notified().await;
+    drop(waiting);
+    upstream.left.notified().await;
+    let mut reading = TcpStream::connect(server.local_addr).await.unwrap();
+    reading.write_all(request(STREAM).as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.windows(7).any(|window| window == b"content") {
+        reading.read_buf(&mut seen).await.unwrap();
+    }
+    drop(reading);
+    upstream.left.notified().await;
+    stop(server).await;
+    let outcomes = gateway.outcomes().await;
+    assert!(outcomes.len() == 2 && outcomes.iter().all(|outcome| outcome["error"] == "client_gone"), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn calls_in_flight_finish_while_nobody_new_is_served() {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = Upstream::start(vec![Scene::Asked(Arc::new(tokio::sync::Mutex::new(receiver)))]).await;
+    let gateway = Gateway::new(&[&upstream]);
+    let server = open(&gateway);
+    let address = server.local_addr;
+    sender.send(word("a")).unwrap();
+    let call = tokio::spawn(async move { talk(address, request(STREAM).as_bytes()).await });
+    upstream.asked.notified().await;
+    server.shutdown();
+    let stopped = tokio::task::spawn_blocking(|| server.join());
+    while TcpStream::connect(address).await.is_ok() {}
+    sender.send(word("b") + DONE).unwrap();
+    drop(sender);
+    let answer = call.await.unwrap();
+    assert!(answer.contains("[DONE]") && !answer.contains("error\":{"), "{answer}");
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn plans_that_change_under_load_fail_no_call() {
+    let (one, two) = (Upstream::start(vec![unary("1", 1, 1)]).await, Upstream::start(vec![unary("2", 1, 1)]).await);
+    let gateway = Gateway::with(&plan(&[&one]), |settings| settings.workers = 2);
+    let server = open(&gateway);
+    let address = server.local_addr;
+    let plans = [plan(&[&one]).to_string(), plan(&[&two]).to_string(), json!({}).to_string()];
+    let calls: Vec<_> = (0..4)
+        .map(|_| {
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    assert!(ask(address).await.starts_with("HTTP/1.1 200"));
+                }
+            })
+        })
+        .collect();
+    let engine = Arc::clone(&gateway.engine);
+    let ids: Vec<String> = tokio::task::spawn_blocking(move || {
+        (0..60).filter_map(|turn| engine.swap(plans[turn % 3].as_bytes(), "edit").ok()).map(|status| status.plan).collect()
+    })
+    .await
+    .unwrap();
+    for call in calls {
+        call.await.unwrap();
+    }
+    stop(server).await;
+    let outcomes = gateway.outcomes().await;
+    assert!(outcomes.len() == 200 && outcomes.iter().all(|outcome| ids.iter().any(|id| outcome["plan"] == id.as_str())));
+}
+
+#[tokio::test]
+async fn a_plan_file_is_watched() {
+    use tradewind_gateway::plan_source;
+    let gateway = Gateway::with(&plan_of(&["http://127.0.0.1:1/v1"]), |_| {});
+    let path = gateway.folder.path().join("plan.json");
+    std::fs::write(&path, plan_of(&["http://127.0.0.1:2/v1"]).to_string()).unwrap();
+    plan_source::load(&gateway.engine, &path).unwrap();
+    let watch = plan_source::watch(&gateway.engine, &path).unwrap();
+    let before = gateway.get("/plan").await.json();
+    std::fs::write(&path, "{").unwrap();
+    let refused = async {
+        while gateway.get("/plan").await.json()["refusal"].is_null() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), refused).await.unwrap();
+    assert_eq!(gateway.get("/plan").await.json()["plan"], before["plan"]);
+    drop(watch);
+}
