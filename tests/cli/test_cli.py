@@ -215,6 +215,20 @@ def test_ledger_shows_what_happened_since(tradewind: Tradewind, tmp_path: Path) 
     assert "default/chat/cheap" in tradewind("ledger", "--dir", tmp_path)[1]
 
 
+def test_decisions_are_timed_from_rust_and_from_python(tradewind: Tradewind, predictor_folder: Path) -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        status, out, _ = tradewind("bench", "decide", "--count", 20, "--models", 3, "--predictor", predictor_folder, "--json")
+    finally:
+        os.sched_setaffinity(0, before)
+    document = json.loads(out)
+    assert status == 0
+    fits("bench_decide", document)
+    for way in ("rust", "python", "text"):
+        assert list(document[way]) == ["20", "100", "500", "2000"]
+        assert all(0 < row["p50_us"] <= row["p99_us"] and row["n"] == 18 for row in document[way].values())
+
+
 def environment(home: Path) -> dict[str, str]:
     return {**os.environ, "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 

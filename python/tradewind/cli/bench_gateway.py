@@ -125,8 +125,9 @@ def _send(load: Load, connections: int, url: str, key: str | None, theirs: set[i
         model=model,
         connections=connections,
         stream=load.stream,
+        warm_up_s=min(1.0, load.seconds / 2),
         seconds=load.seconds,
-        core=max(theirs),
+        cpu=max(theirs),
     )
 
 
@@ -134,7 +135,7 @@ def _send(load: Load, connections: int, url: str, key: str | None, theirs: set[i
 def simulator(on: set[int]) -> Iterator[str]:
     """A simulator as a process; its URL."""
     models = ",".join(f"{name}:{price[0]}:{price[1]}" for name, price in MODELS.items())
-    with process(["simulate", "--models", models], on, stderr=subprocess.PIPE) as child:
+    with process(["simulate", "--models", models], on, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
         assert child.stderr is not None
         line = child.stderr.readline().decode()
         found = re.search(r"http://\S+?(?=/v1)", line)
