@@ -201,9 +201,7 @@ SCHEMAS: Json = {
             "object": {"const": "chat.completion"},
             "created": WHOLE,
             "model": TEXT,
-            "choices": _list(
-                _object({"index": WHOLE, "message": {"type": "object"}, "finish_reason": _maybe("string")})
-            ),
+            "choices": _list(_object({"index": WHOLE, "message": {"type": "object"}, "finish_reason": _maybe("string")})),
             "usage": USAGE,
         },
         additionalProperties=True,
@@ -212,9 +210,7 @@ SCHEMAS: Json = {
     "ModelList": _object(
         {
             "object": {"const": "list"},
-            "data": _list(
-                _object({"id": TEXT, "object": {"const": "model"}, "created": WHOLE, "owned_by": TEXT})
-            ),
+            "data": _list(_object({"id": TEXT, "object": {"const": "model"}, "created": WHOLE, "owned_by": TEXT})),
         }
     ),
     "Decision": _object(
@@ -259,11 +255,7 @@ SCHEMAS: Json = {
         description="Which model, why, and what the others would have been worth.",
     ),
     "Error": _object(
-        {
-            "error": _object(
-                {"message": TEXT, "type": TEXT, "param": _maybe("string"), "code": _maybe("string")}
-            )
-        },
+        {"error": _object({"message": TEXT, "type": TEXT, "param": _maybe("string"), "code": _maybe("string")})},
         description="OpenAI's shape; `code` is stable.",
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import Task
 from typing import TYPE_CHECKING
 
 from tradewind.asgi import request
@@ -12,6 +12,10 @@ from tradewind.asgi.source import Source
 
 if TYPE_CHECKING:
     from tradewind.core import Call
+
+
+SLOW_S = 0.02
+"""Seconds in which an answer that needs no upstream is there."""
 
 
 class Door:
@@ -45,17 +49,14 @@ async def _handed_over(post: Post, id: int, scope: Scope, receive: Receive) -> C
         body = await request.body(headers, receive, gateway.max_body_bytes, gateway.body_read_timeout_s)
     except request.Incomplete as incomplete:
         return gateway.fail(post.mailbox, id, incomplete.code)
-    return gateway.call(
-        post.mailbox, id, scope["method"], request.target(scope), headers, body, request.peer(scope)
-    )
+    return gateway.call(post.mailbox, id, scope["method"], request.target(scope), headers, body, request.peer(scope))
 
 
 async def _relay(post: Post, id: int, call: Call, receive: Receive, send: Send) -> None:
-    gone = asyncio.Event()
-    leaving = post.loop.create_task(_watch(post, id, receive, gone))
+    watch = Watch(post, id, receive)
     try:
         more = True
-        while more and not gone.is_set():
+        while more and not watch.gone:
             news = call.take()
             if news is None:
                 await post.news(id)
@@ -65,11 +66,31 @@ async def _relay(post: Post, id: int, call: Call, receive: Receive, send: Send) 
                 await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body, "more_body": more})
     finally:
-        leaving.cancel()
+        watch.end()
 
 
-async def _watch(post: Post, id: int, receive: Receive, gone: asyncio.Event) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    gone.set()
-    post.wake(id)
+class Watch:
+    """Notices that the client leaves. Its task costs more than many an answer, so it starts with the slow ones."""
+
+    def __init__(self, post: Post, id: int, receive: Receive) -> None:
+        self.gone = False
+        self._post = post
+        self._id = id
+        self._receive = receive
+        self._task: Task[None] | None = None
+        self._timer = post.loop.call_later(SLOW_S, self._start)
+
+    def end(self) -> None:
+        """The answer is complete, or broken off."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _start(self) -> None:
+        self._task = self._post.loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self._post.wake(self._id)

@@ -26,20 +26,32 @@ class Incomplete(Exception):
         self.code = code
 
 
-async def body(
-    headers: Iterable[tuple[bytes, bytes]], receive: Receive, most: int, patience_s: float
-) -> bytes:
+async def body(headers: Iterable[tuple[bytes, bytes]], receive: Receive, most: int, patience_s: float) -> bytes:
     """The whole body. Raises `Incomplete` as soon as it is too large or takes too long, and `ClientGone`."""
     length = announced(headers)
     if length > most:
         raise Incomplete("body_too_large")
     if length == 0 and not any(name == b"transfer-encoding" for name, _ in headers):
         return b""
+    reading = asyncio.current_task()
+    assert reading is not None
+    late = False
+
+    def expire() -> None:
+        nonlocal late
+        late = True
+        reading.cancel()
+
+    # What `asyncio.timeout` does, in a sixth of its time.
+    timer = asyncio.get_running_loop().call_later(patience_s, expire)
     try:
-        async with asyncio.timeout(patience_s):
-            return await _read(receive, most)
-    except TimeoutError:
-        raise Incomplete("request_timeout") from None
+        return await _read(receive, most)
+    except asyncio.CancelledError:
+        if late and reading.uncancel() == 0:
+            raise Incomplete("request_timeout") from None
+        raise
+    finally:
+        timer.cancel()
 
 
 async def _read(receive: Receive, most: int) -> bytes:
@@ -67,16 +79,25 @@ def announced(headers: Headers) -> int:
     return 0
 
 
+def path(scope: Scope) -> str:
+    """The decoded path below the place where the app is mounted."""
+    whole: str = scope["path"]
+    mounted: str = scope.get("root_path", "")
+    if mounted and whole.startswith(mounted) and whole[len(mounted) :][:1] in ("/", ""):
+        return whole[len(mounted) :] or "/"
+    return whole
+
+
 def target(scope: Scope) -> bytes:
     """Path and query, percent-encoded as they came, below the place where the app is mounted."""
-    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    whole: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     mounted: str = scope.get("root_path", "")
     if mounted:
         prefix = quote(mounted).encode()
-        if path.startswith(prefix) and path[len(prefix) :][:1] in (b"/", b""):
-            path = path[len(prefix) :] or b"/"
+        if whole.startswith(prefix) and whole[len(prefix) :][:1] in (b"/", b""):
+            whole = whole[len(prefix) :] or b"/"
     query: bytes = scope.get("query_string", b"")
-    return path + b"?" + query if query else path
+    return whole + b"?" + query if query else whole
 
 
 def peer(scope: Scope) -> str | None:
