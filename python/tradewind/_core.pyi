@@ -206,3 +206,25 @@ def run_simulator(
     api_key: str | None = None,
 ) -> str:
     """Runs a simulator on this thread until SIGINT or SIGTERM; gives the totals as JSON."""
+
+def bench_bodies(lines: str | None, count: int, seed: int) -> dict[int, list[bytes]]:
+    """Distinct bodies by prompt tokens: of JSON Lines, or `count` seeded ones of 20, 100, 500 and 2,000 tokens each."""
+
+def bench_decide(
+    plan: bytes, predictors: list[bytes], executor: str, bodies: dict[int, list[bytes]], library: str | Path | None = None
+) -> str:
+    """Times body bytes → decision in Rust, by size, as JSON: p50_us, p90_us, p99_us, n, per_s_core."""
+
+def bench_http(
+    url: str,
+    headers: dict[str, str],
+    bodies: list[bytes],
+    *,
+    model: str | None,
+    connections: int,
+    stream: bool,
+    warm_up_s: float,
+    seconds: float,
+    cpu: int | None,
+) -> str:
+    """Sends bodies over keep-alive connections for some seconds after one to warm up; figures as JSON."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from tradewind._core import Mailbox as Mailbox
 
 __all__ = [
+    "bench_bodies",
+    "bench_decide",
+    "bench_http",
     "Gateway",
     "Planner",
     "Prediction",
@@ -204,9 +207,7 @@ class Gateway:
         with typed_errors():
             return self._gateway.listen(address)
 
-    def swap(
-        self, plan: bytes, predictors: Sequence[bytes] = (), *, source: str = "memory"
-    ) -> dict[str, Any]:
+    def swap(self, plan: bytes, predictors: Sequence[bytes] = (), *, source: str = "memory") -> dict[str, Any]:
         """Takes a plan source from the next call on; gives its id (`plan`) and `warnings`.
 
         `predictors` are added to those that are loaded; `source` is where it came from, for `/plan`. Raises
@@ -360,3 +361,39 @@ def run_simulator(
             )
         )
         return totals
+
+
+def bench_bodies(lines: bytes | None, count: int, seed: int) -> dict[int, list[bytes]]:
+    """Distinct bodies by prompt tokens: a user's JSON Lines, or `count` seeded ones of each size."""
+    with typed_errors():
+        return _core.bench_bodies(lines.decode() if lines is not None else None, count, seed)
+
+
+def bench_decide(plan: bytes, predictors: list[bytes], executor: str, bodies: dict[int, list[bytes]]) -> dict[str, Any]:
+    """Times body bytes → decision in Rust, by size: p50_us, p90_us, p99_us, n, per_s_core."""
+    library = onnxruntime_library() if executor == "onnxruntime" else None
+    with typed_errors():
+        timings: dict[str, Any] = json.loads(_core.bench_decide(plan, predictors, executor, bodies, library))
+        return timings
+
+
+def bench_http(
+    url: str,
+    headers: dict[str, str],
+    bodies: list[bytes],
+    *,
+    model: str | None,
+    connections: int,
+    stream: bool,
+    warm_up_s: float,
+    seconds: float,
+    cpu: int | None,
+) -> dict[str, Any]:
+    """Sends bodies over keep-alive connections for some seconds: sent, requests, errors, rps, percentiles in µs."""
+    with typed_errors():
+        report: dict[str, Any] = json.loads(
+            _core.bench_http(
+                url, headers, bodies, model=model, connections=connections, stream=stream, warm_up_s=warm_up_s, seconds=seconds, cpu=cpu
+            )
+        )
+        return report

@@ -67,8 +67,8 @@ impl Gateway {
     #[new]
     fn new(py: Python<'_>, settings: &[u8], predictors: Vec<PyBackedBytes>) -> PyResult<Self> {
         py.detach(|| {
-            let settings: Settings =
-                serde_json::from_slice(settings).map_err(|error| raise(Error::new(Code::InvalidRequest, "settings", format!("the settings cannot be read: {error}"))))?;
+            let settings: Settings = serde_json::from_slice(settings)
+                .map_err(|error| raise(Error::new(Code::InvalidRequest, "settings", format!("the settings cannot be read: {error}"))))?;
             let engine = Engine::new(settings, tradewind_core::plan::Predictors::new()).map_err(raise)?;
             add(&engine, &predictors)?;
             Ok(Self { engine, io: Io::start().map_err(internal)?, listener: Mutex::default() })

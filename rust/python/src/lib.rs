@@ -1,5 +1,6 @@
 //! The one door between Python and Rust: `tradewind._core`. The only crate that knows PyO3; every class is frozen.
 
+mod bench;
 mod error;
 mod features;
 mod gateway;
@@ -12,6 +13,8 @@ use pyo3::prelude::*;
 /// The module; `python/tradewind/_core.pyi` is its manual.
 #[pymodule(gil_used = false)]
 mod _core {
+    #[pymodule_export]
+    use super::bench::{bench_bodies, bench_decide, bench_http};
     #[pymodule_export]
     use super::error::CoreError;
     #[pymodule_export]

@@ -127,9 +127,11 @@ fn settings(
     log: Option<PathBuf>,
     api_key: Option<String>,
 ) -> PyResult<Settings> {
-    let host: IpAddr = host.parse().map_err(|_| raise(Error::new(Code::InvalidRequest, "host", format!("`{host}` is not an IP address"))))?;
+    let host: IpAddr =
+        host.parse().map_err(|_| raise(Error::new(Code::InvalidRequest, "host", format!("`{host}` is not an IP address"))))?;
     let default = Flags::default();
-    let flags = Flags { host, port, models: models.unwrap_or(default.models), first_token_ms, token_rate, fail, seed, answers, log, api_key };
+    let flags =
+        Flags { host, port, models: models.unwrap_or(default.models), first_token_ms, token_rate, fail, seed, answers, log, api_key };
     Settings::try_from(flags).map_err(|error| refused(&error))
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 import openai
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tradewind.artifacts import outcome, predictor
 from tradewind.artifacts.outcome import Outcome
@@ -23,7 +24,7 @@ from tradewind.examples.demo.stage import Stage, open_stage
 AT_ONCE = 6
 IN_FLIGHT = 12
 """Calls that are waiting for their first byte when the upstream is killed."""
-ROW = "{:<46} {:<18} {:>7} {:>10} {:>7}  {}"
+ROW = "{:<46} {:<22} {:>7} {:>10} {:>7}  {}"
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory(prefix="tradewind-demo-") as folder:
         with open_stage(Path(folder)) as stage:
-            console.print("[bold]Five simulated models at real prices, one process each; the decisions are real.[/]")
-            console.print(f"The unmodified `openai` client asks {stage.url}/v1 for the model `auto`; every second answer streams.\n")
+            console.print(f"[bold]{len(stage.simulators)} simulated models at real prices, one process each; the decisions are real.[/]")
+            console.print(
+                f"The unmodified `openai` client asks {stage.url}/v1 for the model `auto`; every second answer streams.\n"
+            )
             answered = asyncio.run(play(stage, prompts, console))
         outcomes = [row for row in outcome.read(stage.ledger) if isinstance(row, Outcome)]
     totals(console, answered, outcomes)
@@ -125,7 +128,9 @@ def why(decision: dict[str, Any], model: str) -> str:
     cheapest = min(admitted, key=lambda one: one["cost_nanousd"])
     best = max(admitted, key=lambda one: one["quality"])
     if chosen is not cheapest:
-        return f"+{chosen['quality'] - cheapest['quality']:.2f} over {short(cheapest['model'])} for ${dollars(chosen, cheapest)}"
+        return (
+            f"+{chosen['quality'] - cheapest['quality']:.2f} over {short(cheapest['model'])} for ${dollars(chosen, cheapest)}"
+        )
     return f"{short(best['model'])}: only +{best['quality'] - chosen['quality']:.2f} for ${dollars(best, chosen)}"
 
 
@@ -157,7 +162,14 @@ def totals(console: Console, answered: Sequence[Answered], outcomes: Sequence[Ou
     baseline = sum(one.baseline_cost_nanousd or 0 for one in outcomes) / 1e9
     best = Counter(str(one.document.get("baseline_model")) for one in outcomes).most_common(1)[0][0]
     moved = sum(len(one.attempts) > 1 for one in outcomes)
-    table = Table("model", "calls", "share", "forecast quality", title="simulated answers, real decisions and prices", title_justify="left")
+    table = Table(
+        "model",
+        "calls",
+        "share",
+        "forecast quality",
+        title="simulated answers, real decisions and prices",
+        title_justify="left",
+    )
     by_model: dict[str, list[Answered]] = {}
     for answer in answered:
         by_model.setdefault(answer.model, []).append(answer)
@@ -180,15 +192,21 @@ def measured(console: Console, prompts: Sequence[Prompt]) -> None:
     engine = Engine.from_config()
     outer = float(artifact.manifest["parameters"]["outer_radius"])
     beyond = sum(1 - max(engine.classify(prompt.text)["similarity"]) > outer for prompt in prompts)
-    table = Table("data set", "n", "router", "Zero", "task mean", title="measured on real outcomes (manifest.json)", title_justify="left")
+    table = Table(
+        "data set", "n", "router", "Zero", "task mean", title="measured on real outcomes (manifest.json)", title_justify="left"
+    )
     for name, scores in dict(artifact.manifest["scores"]).items():
         metric = "aiq" if scores.get("aiq") else "apgr"
         zero = scores.get("zero") if metric == "aiq" else {"value": 0.5}
         cells = [figure(scores.get(metric)), figure(zero), figure(scores.get("task_mean") if metric == "aiq" else None)]
         table.add_row(f"{name} ({metric.upper()})", str(scores.get("n", "")), *cells)
     console.print(table)
-    console.print("AIQ: mean quality over the cost range; APGR: share of the strong model's gain over the weak one's, random .5.")
-    console.print(f"{beyond} of {len(prompts)} demo prompts lie beyond the predictor's radius, where it trusts only the difficulty.")
+    console.print(
+        "AIQ: mean quality over the cost range; APGR: share of the strong model's gain over the weak one's, random .5."
+    )
+    console.print(
+        f"{beyond} of {len(prompts)} demo prompts lie beyond the predictor's radius, where it trusts only the difficulty."
+    )
     console.print(f"Repeat: {artifact.manifest['command']}; make evaluate")
 
 
@@ -217,9 +235,10 @@ def short(model: str) -> str:
 
 
 def excerpt(text: str, width: int) -> str:
-    """The start of a prompt on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"
+    """The start of a prompt on one line, as wide as it shows."""
+    line = Text(" ".join(text.split()))
+    line.truncate(width, overflow="ellipsis")
+    return line.plain + " " * (width - line.cell_len)
 
 
 def mean(values: Iterable[float]) -> float:

@@ -63,7 +63,16 @@ def simulator(model: dict[str, Any]) -> Iterator[tuple[subprocess.Popen[str], st
     """One process that answers as one model, at its prices."""
     price = model["price"]
     prices = f"{model['name']}:{price['inputPerMillion']}:{price['outputPerMillion']}"
-    command = [*TRADEWIND, "simulate", "--models", prices, "--first-token-ms", str(FIRST_TOKEN_MS), "--token-rate", str(TOKEN_RATE)]
+    command = [
+        *TRADEWIND,
+        "simulate",
+        "--models",
+        prices,
+        "--first-token-ms",
+        str(FIRST_TOKEN_MS),
+        "--token-rate",
+        str(TOKEN_RATE),
+    ]
     with started(command, subprocess.PIPE) as process:
         assert process.stderr is not None
         found = re.search(r"http://\S+", process.stderr.readline())
