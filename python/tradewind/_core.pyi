@@ -8,6 +8,27 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import final
 
+__all__ = [
+    "Call",
+    "CoreError",
+    "Gateway",
+    "Mailbox",
+    "Planner",
+    "Simulator",
+    "__version__",
+    "bench_bodies",
+    "bench_decide",
+    "bench_http",
+    "check_plan",
+    "error_codes",
+    "feature_names",
+    "feature_schema",
+    "featurize",
+    "run_simulator",
+    "tables",
+    "tokenize",
+]
+
 __version__: str
 
 class CoreError(Exception):
