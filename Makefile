@@ -71,12 +71,15 @@ bench: setup ## measure decisions and the gateway; figures for bench/README.md
 	@$(BIN)/python bench/run.py
 
 DATA ?= ../shared/data
+# Sets that the shipped predictor was not trained on: what is measured is transfer.
+SETS ?= routerbench,alpaca_eval
 
-train: setup ## train the default predictor from the outcome tables in DATA
+train: setup ## train the default predictor from the outcome tables in DATA; writes nothing where a gate fails
 	@$(BIN)/tradewind train --data $(DATA) --out python/tradewind/predictors/default --json
 
-evaluate: setup ## evaluate the default predictor on the outcome tables in DATA, where they lie there
-	@if test -d $(DATA); then $(BIN)/python bench/evaluate.py --data $(DATA); else echo "no outcome tables at $(DATA): nothing to evaluate"; fi
+evaluate: setup ## evaluate the shipped predictor on the outcome tables SETS in DATA; report in .work/evaluate
+	@if test -d $(DATA); then mkdir -p .work/evaluate; $(BIN)/tradewind evaluate --data $(DATA) --sets $(SETS) --split question:0 --report .work/evaluate --json >.work/evaluate/figures.json; cat .work/evaluate/*.md; \
+	else echo "no outcome tables at $(DATA): nothing to evaluate"; fi
 
 clean: ## remove what was built
 	@rm -rf $(VENV) target dist

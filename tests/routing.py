@@ -19,9 +19,7 @@ def model(name: str, url: str, *, like: str = "small", pool: str = "chat", **mor
     given, taken = PRICES[like]
     return plan.Model(
         id=f"default/{pool}/{name}",
-        upstream=plan.Upstream(
-            url=url, dialect="openai", model=name, credential=more.pop("credential", None)
-        ),
+        upstream=plan.Upstream(url=url, dialect="openai", model=name, credential=more.pop("credential", None)),
         price=plan.Price(int(given * 1e9), int(taken * 1e9)),
         limits=more.pop("limits", plan.Limits(context_tokens=128_000, output_tokens=16_000)),
         profile=plan.profile_from(tiny_predictor.PROFILES[like]),
@@ -30,9 +28,7 @@ def model(name: str, url: str, *, like: str = "small", pool: str = "chat", **mor
     )
 
 
-def route(
-    name: str, digest: str, models: list[plan.Model], strategy: Mapping[str, Any] | str, **more: Any
-) -> plan.Route:
+def route(name: str, digest: str, models: list[plan.Model], strategy: Mapping[str, Any] | str, **more: Any) -> plan.Route:
     """A route whose alias is its name; a strategy without parameters is given by its name."""
     return plan.Route(
         id=f"{more.pop('namespace', 'default')}/{name}",

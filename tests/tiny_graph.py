@@ -23,9 +23,7 @@ def build(folder: Path) -> bytes:
     """The ONNX file."""
     bare = onnx.load(tiny_predictor.write(folder) / predictor.GRAPH)
     weight = {tensor.name: numpy_helper.to_array(tensor) for tensor in bare.graph.initializer}
-    heads = Heads(
-        *(weight[f"difficulty_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias"))
-    )
+    heads = Heads(*(weight[f"difficulty_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias")))
     latents = Latents(
         *(weight[f"latent_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias")),
         *(weight[f"length_{name}"] for name in ("out_weight", "out_bias")),

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from tradewind._core import Mailbox as Mailbox
 
 __all__ = [
-    "bench_bodies",
-    "bench_decide",
-    "bench_http",
     "Gateway",
     "Planner",
     "Prediction",
     "Simulator",
+    "bench_bodies",
+    "bench_decide",
+    "bench_http",
     "check_plan",
     "error_codes",
     "feature_names",
@@ -393,7 +393,15 @@ def bench_http(
     with typed_errors():
         report: dict[str, Any] = json.loads(
             _core.bench_http(
-                url, headers, bodies, model=model, connections=connections, stream=stream, warm_up_s=warm_up_s, seconds=seconds, cpu=cpu
+                url,
+                headers,
+                bodies,
+                model=model,
+                connections=connections,
+                stream=stream,
+                warm_up_s=warm_up_s,
+                seconds=seconds,
+                cpu=cpu,
             )
         )
         return report

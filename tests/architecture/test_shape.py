@@ -44,7 +44,9 @@ def test_the_gateway_needs_no_python() -> None:
 
 
 def test_only_the_binding_crate_mentions_pyo3() -> None:
-    mentions = [path for crate in ("core", "gateway") for path in (ROOT / "rust" / crate).rglob("*.rs") if "pyo3" in path.read_text()]
+    mentions = [
+        path for crate in ("core", "gateway") for path in (ROOT / "rust" / crate).rglob("*.rs") if "pyo3" in path.read_text()
+    ]
     assert mentions == []
 
 
@@ -72,7 +74,9 @@ def test_importing_does_nothing(module: str, tmp_path: Path) -> None:
         "assert threading.active_count() == 1, threading.enumerate(); "
         "heavy = {'sklearn', 'matplotlib', 'pyarrow', 'onnx', 'onnxruntime'} & set(sys.modules); assert not heavy, heavy"
     )
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "HOME": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "HOME": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
 

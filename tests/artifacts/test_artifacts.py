@@ -20,9 +20,7 @@ PLAN = plan.PlanSource(
             upstream=plan.Upstream("http://127.0.0.1:1/v1", "openai", "a", credential="default/keys/a"),
             price=plan.Price(1, 2, 0),
             limits=plan.Limits(100, 50, concurrent_requests=3),
-            profile=plan.Profile(
-                0.5, latent=(0.25,), clusters=(0.1,), length=plan.Length(5.0, (0.5,)), answers=7
-            ),
+            profile=plan.Profile(0.5, latent=(0.25,), clusters=(0.1,), length=plan.Length(5.0, (0.5,)), answers=7),
             capabilities=("tools",),
             labels={"b": "2", "a": "1"},
             latency=plan.Latency(120.0),

@@ -75,7 +75,8 @@ def test_a_gateway_that_shuts_down_takes_no_new_call(executor_world: World, door
     with executor_world.another() as opened:
         body = json.dumps(ask()).encode()
         # The head comes before the shutdown, the body after it: the one way to reach a closed listener.
-        connection = begin_head(opened.url(door), len(body))
+        connection = begin_head(opened.url(door), len(body), expect=True)
+        assert received(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
         drained = threading.Thread(target=opened.gateway.drain)
         drained.start()
         while http_calls.call(opened.asgi, "GET", "/readyz", {}, None).status != 503:
@@ -106,10 +107,12 @@ def begin(url: str, body: object) -> socket.socket:
     return connection
 
 
-def begin_head(url: str, length: int) -> socket.socket:
+def begin_head(url: str, length: int, *, expect: bool = False) -> socket.socket:
+    """Sends a request's head; who expects it is told when the body is waited for."""
     parts = urlsplit(url)
     connection = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20)
-    connection.sendall(f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n".encode())
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n"
+    connection.sendall((head + ("expect: 100-continue\r\n" if expect else "") + "\r\n").encode())
     return connection
 
 

@@ -51,9 +51,7 @@ def test_an_invalid_file_is_refused_with_place_and_reason(file: Path, artifact: 
     assert [(problem.code, problem.path) for problem in found] == [(code, path) for code, path, _ in wanted]
     for problem, (_, _, message) in zip(found, wanted, strict=True):
         assert message in problem.message
-    marked = [
-        number for number, line in enumerate(file.read_text().splitlines(), 1) if line.endswith("# here")
-    ]
+    marked = [number for number, line in enumerate(file.read_text().splitlines(), 1) if line.endswith("# here")]
     if marked:
         assert {problem.line for problem in found} == set(marked)
     assert all(problem.file == str(file) for problem in found if problem.code != "no_policy")
@@ -193,9 +191,7 @@ def test_a_folder_is_read_by_name_and_hidden_files_are_left_out(tmp_path: Path, 
 
 
 def test_a_bomb_of_aliases_is_refused() -> None:
-    levels = "\n".join(
-        f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 10)}]" for n in range(8)
-    )
+    levels = "\n".join(f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 10)}]" for n in range(8))
     found, problems = documents.read(f"a: &a [1,1,1,1,1,1,1,1,1,1]\n{levels}\n".encode(), "bomb.yaml")
     assert found == []
     assert "after its aliases are expanded" in problems[0].message

@@ -18,9 +18,7 @@ def write(folder: Path, name: str, questions: int, models: tuple[str, ...], seed
     """A set of `questions`, half of them sums; right answers drawn from a known law."""
     rng = np.random.default_rng(seed)
     queries: dict[str, list[object]] = {key: [] for key in ("query_id", "prompt", "query_text", "task", "split")}
-    outcomes: dict[str, list[object]] = {
-        key: [] for key in ("query_id", "model", "score", "cost_usd", "output_chars")
-    }
+    outcomes: dict[str, list[object]] = {key: [] for key in ("query_id", "model", "score", "cost_usd", "output_chars")}
     for number in range(questions):
         easy = number % 2 == 0
         first, second = rng.integers(2, 9999, 2)
@@ -52,6 +50,4 @@ def prices(folder: Path) -> None:
     """The price table beside the sets."""
     (folder / "prices").mkdir(parents=True)
     rows = "".join(f"{name},{low},{high},ours\n" for name, (low, high) in MODELS.items())
-    (folder / "prices" / "prices.csv").write_text(
-        f"model,usd_per_1m_input,usd_per_1m_output,source\n{rows}", encoding="utf-8"
-    )
+    (folder / "prices" / "prices.csv").write_text(f"model,usd_per_1m_input,usd_per_1m_output,source\n{rows}", encoding="utf-8")

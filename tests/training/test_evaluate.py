@@ -9,15 +9,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic
+
 from tradewind import core
 from tradewind.errors import UsageError
-from tradewind.training import corpus, datasets, distill, evaluate, export, forecast, gates, metrics, prices, production, prompts, routing, splits, tier1, train, value
+from tradewind.training import (
+    corpus,
+    datasets,
+    distill,
+    evaluate,
+    export,
+    forecast,
+    gates,
+    metrics,
+    prices,
+    production,
+    prompts,
+    routing,
+    splits,
+    tier1,
+    train,
+    value,
+)
 from tradewind.training.corpus import Corpus
 from tradewind.training.deviations import LatentSettings
 from tradewind.training.heads import HeadSettings
 from tradewind.training.tier1 import Settings, Tier1
 
-QUICK = Settings(heads=HeadSettings(sees=("both", "surface"), width=8, epochs=40, batch=64, rate=0.01), latents=LatentSettings(epochs=2), clusters=4)
+QUICK = Settings(
+    heads=HeadSettings(sees=("both", "surface"), width=8, epochs=40, batch=64, rate=0.01),
+    latents=LatentSettings(epochs=2),
+    clusters=4,
+)
 VOCABULARY = 30_522
 
 
@@ -141,9 +163,7 @@ def test_the_gain_gate_passes_on_real_labels_and_fails_on_shuffled_ones(
     whole: Corpus, held_out: frozenset[str], fitted: Tier1
 ) -> None:
     rng = np.random.default_rng(6)
-    shuffled = replace(
-        whole, materials=tuple(replace(m, data=train.shuffled(m.data, rng)) for m in whole.materials)
-    )
+    shuffled = replace(whole, materials=tuple(replace(m, data=train.shuffled(m.data, rng)) for m in whole.materials))
     blind = tier1.fit(without(shuffled, held_out), QUICK, 0)
     assert gates.Gates(tuple(_compared(whole, held_out, fitted)), ()).gains
     assert not gates.Gates(tuple(_compared(shuffled, held_out, blind)), ()).gains
@@ -181,7 +201,12 @@ def test_a_new_model_gets_a_profile_that_tells_it_from_the_others(whole: Corpus,
 
 def test_evaluated_decisions_are_those_of_decide(data: Path, tmp_path: Path) -> None:
     asked = evaluate.Options(
-        data, ("ours",), fit="mean", split="question:1", report=tmp_path / "report", decisions_out=tmp_path / "d"
+        data,
+        ("ours",),
+        fit="mean",
+        split="question:1",
+        report=tmp_path / "report",
+        decisions_out=tmp_path / "d",
     )
     found = evaluate.run(asked)["sets"]["ours"]
     assert found["aiq"]["value"] == pytest.approx(found["zero"]["value"], abs=1e-6)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tradewind.training import metrics
 
 
 def test_the_hull_keeps_what_is_worth_its_price() -> None:
     cost = np.array([1.0, 2.0, 3.0, 4.0, 2.5, 1.0])
     quality = np.array([0.2, 0.3, 0.8, 0.7, 0.4, 0.1])
-    # 2 and 2.5 lie under the line from (1, .2) to (3, .8); 4 costs more than 3 and is worse; the second 1 is worse.
+    # 2 and 2.5 lie under the line from (1, .2) to (3, .8); 4 costs more than 3 and is worse; the second 1 is
+    # worse.
     assert metrics.hull(cost, quality).tolist() == [0, 2]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tradewind.errors import UsageError
 from tradewind.training import stems
 

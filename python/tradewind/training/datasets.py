@@ -100,11 +100,7 @@ class DataSet:
 
 def available(data: Path) -> list[str]:
     """Names of the folders that hold a data set."""
-    return sorted(
-        path.parent.name
-        for path in data.glob("*/queries.parquet")
-        if (path.parent / "outcomes.parquet").is_file()
-    )
+    return sorted(path.parent.name for path in data.glob("*/queries.parquet") if (path.parent / "outcomes.parquet").is_file())
 
 
 def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
@@ -115,9 +111,7 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
     queries = parquet.read_table(folder / "queries.parquet").to_pydict()
     outcomes = parquet.read_table(folder / "outcomes.parquet").to_pydict()
     sent = queries["prompt"]
-    texts = [
-        text if text is not None else prompt for text, prompt in zip(queries["query_text"], sent, strict=True)
-    ]
+    texts = [text if text is not None else prompt for text, prompt in zip(queries["query_text"], sent, strict=True)]
     present = [i for i, text in enumerate(texts) if text and text.strip()]
     if not present:
         raise UsageError(f"data set `{name}` has no question texts", str(folder))

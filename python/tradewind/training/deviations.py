@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +16,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
-PRIOR_ROWS = 20.0
-"""Answers in a cluster at which the model's set-wide special ability counts half there."""
 
-
-def centroids(
-    z: Singles, weight: Floats, clusters: int, rng: np.random.Generator, rounds: int = 20
-) -> Singles:
+def centroids(z: Singles, weight: Floats, clusters: int, rng: np.random.Generator, rounds: int = 20) -> Singles:
     """Unit centroids [D, C] by weighted spherical k-means (Dhillon & Modha 2001), started as in k-means++."""
     chosen = [int(rng.choice(len(z), p=weight / weight.sum()))]
     nearest = z @ z[chosen[0]]
@@ -38,16 +34,6 @@ def centroids(
         # A cluster that lost all its texts stays where it was.
         centre = np.where(length > 0, total / np.maximum(length, 1e-9), centre)
     return centre.astype(np.float32)
-
-
-def cluster_deviation(
-    membership: Floats, right: Floats, logit: Floats, weight: Floats, special: float, sd: float
-) -> Floats:
-    """v [C] of one model from its answers to n texts, shrunk towards the set-wide `special`, which itself is
-    shrunk in clusters with few answers."""
-    rows = weight @ membership
-    prior = special * rows / (rows + PRIOR_ROWS)
-    return ridge_logistic(membership, right, logit, np.full(len(prior), sd), prior, weight)
 
 
 def ridge_logistic(
@@ -153,9 +139,7 @@ def fit_latents(
     gain = np.float32(np.sqrt(dimensions))
     first, second = ({name: np.zeros_like(v) for name, v in value.items()} for _ in range(2))
     batches = [
-        (task, rows)
-        for task in tasks
-        for rows in np.array_split(np.arange(len(task.z)), -(-len(task.z) // settings.batch))
+        (task, rows) for task in tasks for rows in np.array_split(np.arange(len(task.z)), -(-len(task.z) // settings.batch))
     ]
     shuffled = [rng.permutation(len(task.z)) for task in tasks]
     order_of = {id(task): order for task, order in zip(tasks, shuffled, strict=True)}
@@ -206,7 +190,7 @@ def _latent_gradient(
     into_latent, into_length = surprise @ of_latent, error @ of_length
     into_hidden = np.concatenate([into_latent @ value["latent"].T, into_length @ value["length"].T], axis=1)
     into_hidden *= hidden > 0
-    found: dict[str, Singles] = {name: np.zeros_like(current) for name, current in value.items()}
+    found: dict[str, Any] = {name: np.zeros_like(current) for name, current in value.items()}
     found["hidden"] = z.T @ into_hidden + np.float32(1e-4) * value["hidden"]
     found["hidden_bias"] = into_hidden.sum(axis=0)
     found["latent"] = hidden[:, :half].T @ into_latent
@@ -214,6 +198,6 @@ def _latent_gradient(
     share = task.weight[rows].sum(axis=0)[:, None] / count
     of_latent_slope = surprise.T @ latent + ridge * share * of_latent
     of_length_slope = error.T @ length + ridge * of_length
-    found["of_latent"][columns] = np.asarray(of_latent_slope, np.float32)
-    found["of_length"][columns] = np.asarray(of_length_slope, np.float32)
+    found["of_latent"][columns] = of_latent_slope.astype(np.float32)
+    found["of_length"][columns] = of_length_slope.astype(np.float32)
     return found

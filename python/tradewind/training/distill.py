@@ -116,17 +116,13 @@ def encode(tensors: dict[str, Array], ids: npt.NDArray[np.int64], heads: int = 1
     layer = 0
     while (name := f"encoder.layer.{layer}") + ".output.dense.weight" in tensors:
         query, key, value = (
-            _dense(hidden, tensors, f"{name}.attention.self.{part}")
-            .reshape(batch, tokens, heads, -1)
-            .swapaxes(1, 2)
+            _dense(hidden, tensors, f"{name}.attention.self.{part}").reshape(batch, tokens, heads, -1).swapaxes(1, 2)
             for part in ("query", "key", "value")
         )
         scores = query @ key.swapaxes(2, 3) / np.float32(math.sqrt(width // heads))
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         mixed = (scores / scores.sum(axis=-1, keepdims=True)) @ value
-        mixed = _dense(
-            mixed.swapaxes(1, 2).reshape(batch, tokens, width), tensors, f"{name}.attention.output.dense"
-        )
+        mixed = _dense(mixed.swapaxes(1, 2).reshape(batch, tokens, width), tensors, f"{name}.attention.output.dense")
         hidden = _layer_norm(hidden + mixed, tensors, f"{name}.attention.output.LayerNorm")
         inner = _gelu(_dense(hidden, tensors, f"{name}.intermediate.dense"))
         inner = _dense(inner, tensors, f"{name}.output.dense")

@@ -123,15 +123,11 @@ def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[s
             {"share_of_questions_trained_on": round(float(seen.mean()), 4), "licence": data.licence},
         )
     if not found:
-        raise UsageError(
-            f"split `{options.split}` leaves no question to evaluate in {', '.join(d.name for d in tables)}"
-        )
+        raise UsageError(f"split `{options.split}` leaves no question to evaluate in {', '.join(d.name for d in tables)}")
     document = {
         "router": what,
         "split": options.split,
-        "operating_points_chosen_on": "the evaluated rows themselves"
-        if split.held_out is None
-        else "rows outside the split",
+        "operating_points_chosen_on": "the evaluated rows themselves" if split.held_out is None else "rows outside the split",
         "willingness_to_pay_usd": list(WILLINGNESS),
         "sets": {name: scores.document() for name, scores in found.items()},
     }
@@ -170,9 +166,7 @@ def _routers(
         raise UsageError("`--fit` and `--predictor` exclude each other")
     entry = estimation.named(options.fit)
     if split.held_out is None:
-        raise UsageError(
-            f"`--fit {entry.name}` needs a split: without one it would learn what it is tested on"
-        )
+        raise UsageError(f"`--fit {entry.name}` needs a split: without one it would learn what it is tested on")
     say(f"fitting {entry.name}")
     given = _given(options, split, tables)
     stems = {str(stem)[: manifest.STEM_DIGITS] for data in given.sets for stem in data.stems}
@@ -290,9 +284,7 @@ def _priced(
     for at in UTILITY_AT:
         column = int(np.argmin(np.abs(np.log(np.array(WILLINGNESS)) - np.log(at))))
         picked = here.choice[:, column]
-        utility = metrics.wtp_utility(
-            weights, WILLINGNESS[column], tested.score[rows, picked], tested.cost_usd[rows, picked]
-        )
+        utility = metrics.wtp_utility(weights, WILLINGNESS[column], tested.score[rows, picked], tested.cost_usd[rows, picked])
         values[f"utility_at_{at:g}"] = metrics.interval(utility)
     return values
 
@@ -315,16 +307,12 @@ def _frontier(tested: DataSet, learned: DataSet, here: Routed, there: Routed) ->
         "zero": listed(metrics.zero_points(tested, learned, once)),
         "singles": {
             model: [float(f"{cost:.6g}"), round(float(quality), 5)]
-            for model, cost, quality in zip(
-                tested.models, tested.cost_usd.mean(axis=0), tested.score.mean(axis=0), strict=True
-            )
+            for model, cost, quality in zip(tested.models, tested.cost_usd.mean(axis=0), tested.score.mean(axis=0), strict=True)
         },
     }
 
 
-def _pair(
-    tested: DataSet, learned: DataSet, here: Routed, told_here: Routed, weights: Floats
-) -> dict[str, Interval | None]:
+def _pair(tested: DataSet, learned: DataSet, here: Routed, told_here: Routed, weights: Floats) -> dict[str, Interval | None]:
     weak, strong = np.argsort(learned.score.mean(axis=0), kind="stable").tolist()
 
     def curve(routed: Routed) -> metrics.CallCurve:

@@ -119,10 +119,7 @@ def model(fitted: Tier1) -> onnx.ModelProto:
             helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, len(weights["surface_mean"])]),
         ],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in outputs.items()],
-        [
-            numpy_helper.from_array(np.ascontiguousarray(v), name)
-            for name, v in {**weights, **constants}.items()
-        ],
+        [numpy_helper.from_array(np.ascontiguousarray(v), name) for name, v in {**weights, **constants}.items()],
     )
     made = helper.make_model(
         graph,
@@ -187,9 +184,7 @@ class Artifact:
             raise InvalidPredictor("invalid_predictor", unknown("graph", str(kind), ["tier1/1"]))
         schema = properties.get("tradewind.feature_schema")
         if schema != core.feature_schema():
-            message = (
-                f"it was trained on feature schema {schema}; this build computes {core.feature_schema()}"
-            )
+            message = f"it was trained on feature schema {schema}; this build computes {core.feature_schema()}"
             raise InvalidPredictor("invalid_predictor", message)
         self.parameters = Parameters(**json.loads(properties["tradewind.parameters"]))
         self.encoder = Encoder(
@@ -199,10 +194,7 @@ class Artifact:
             SurfaceScale(weights["surface_mean"], weights["surface_inverse_sd"]),
         )
         self._heads = Heads(
-            *(
-                weights[f"difficulty_{name}"]
-                for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias")
-            )
+            *(weights[f"difficulty_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias"))
         )
         self._latents = Latents(
             *(

@@ -60,9 +60,7 @@ def nearness(prediction: Prediction, parameters: Parameters) -> Floats:
 
 def cluster_weights(prediction: Prediction, parameters: Parameters) -> Floats:
     """π [n, C] = softmax(similarity / temperature)"""
-    scaled = (
-        prediction.similarity - prediction.similarity.max(axis=1, keepdims=True)
-    ) / parameters.temperature
+    scaled = (prediction.similarity - prediction.similarity.max(axis=1, keepdims=True)) / parameters.temperature
     weight = np.exp(scaled)
     found: Floats = weight / weight.sum(axis=1, keepdims=True)
     return found
@@ -82,16 +80,11 @@ def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence
     return near * (
         blend * (prediction.latent @ _columns([p.latent for p in profiles], prediction.latent.shape[1]))
         + (1 - blend)
-        * (
-            cluster_weights(prediction, parameters)
-            @ _columns([p.clusters for p in profiles], prediction.similarity.shape[1])
-        )
+        * (cluster_weights(prediction, parameters) @ _columns([p.clusters for p in profiles], prediction.similarity.shape[1]))
     )
 
 
-def quality(
-    prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]
-) -> tuple[Floats, Floats]:
+def quality(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> tuple[Floats, Floats]:
     """Expected quality and its standard deviation, [n, M] each."""
     kept = kept_difficulty(prediction, parameters)
     apart = deviation(prediction, parameters, profiles)

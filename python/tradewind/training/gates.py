@@ -109,9 +109,7 @@ class Gates:
         }
 
 
-def check(
-    corpus: Corpus, held_out: frozenset[str], fitted: Tier1, settings: Settings, seed: int, say: Say = silent
-) -> Gates:
+def check(corpus: Corpus, held_out: frozenset[str], fitted: Tier1, settings: Settings, seed: int, say: Say = silent) -> Gates:
     """`fitted` has not seen the stems in `held_out`; for the left-out tasks other predictors are fitted
     alike."""
     pools = value.pools(corpus.materials)
@@ -126,18 +124,14 @@ def compare(name: str, fitted: Tier1, tested: Material, learned: Material, seed:
     if not len(tested.data) or not len(learned.data) or not recipe.known(fitted, tested):
         return None
     weights = metrics.draws(len(tested.data), seed, DRAWS)
-    found = value.measure(
-        tested.data, learned.data, value.route(fitted, tested), value.route(fitted, learned), weights
-    )
+    found = value.measure(tested.data, learned.data, value.route(fitted, tested), value.route(fitted, learned), weights)
     if found is None:
         return None
     difference = found.router - found.zero
     return Comparison(name, len(tested.data), found.metric, metrics.interval(difference), difference)
 
 
-def _left_out(
-    corpus: Corpus, pools: Sequence[Material], settings: Settings, seed: int, say: Say
-) -> list[Comparison]:
+def _left_out(corpus: Corpus, pools: Sequence[Material], settings: Settings, seed: int, say: Say) -> list[Comparison]:
     """Whole tasks are left out together, a quarter of them at a time; other quarters than settings were
     chosen on."""
     found = []

@@ -123,11 +123,7 @@ def fit(
             step += 1
             batch = x[rows]
             if settings.dropout:
-                batch = (
-                    batch
-                    * (rng.random(batch.shape, dtype=np.float32) >= settings.dropout)
-                    / (1 - settings.dropout)
-                )
+                batch = batch * (rng.random(batch.shape, dtype=np.float32) >= settings.dropout) / (1 - settings.dropout)
             gradient = _gradient(weight, batch, answers, rows, drawn[rows])
             gradient["hidden"] *= mask
             rate = settings.rate * 0.5 * (1 + np.cos(np.pi * step / total))

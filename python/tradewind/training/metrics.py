@@ -74,9 +74,7 @@ def hull(cost: Floats, quality: Floats) -> Rows:
 
 def _turns_left(cost: Floats, quality: Floats, a: int, b: int, c: int) -> bool:
     """Whether b lies on or below the segment from a to c."""
-    return bool(
-        (quality[b] - quality[a]) * (cost[c] - cost[a]) <= (quality[c] - quality[a]) * (cost[b] - cost[a])
-    )
+    return bool((quality[b] - quality[a]) * (cost[c] - cost[a]) <= (quality[c] - quality[a]) * (cost[b] - cost[a]))
 
 
 def aiq(cost: Floats, quality: Floats, cheapest: Floats, dearest: Floats) -> Floats:
@@ -202,9 +200,7 @@ def zero_points(tested: DataSet, learned: DataSet, weights: Floats) -> tuple[Flo
     return mean(weights, tested.cost_usd[:, vertices]), mean(weights, tested.score[:, vertices])
 
 
-def operating_points(
-    tested: DataSet, learned: DataSet, here: Routed, there: Routed, weights: Floats
-) -> tuple[Floats, Floats]:
+def operating_points(tested: DataSet, learned: DataSet, here: Routed, there: Routed, weights: Floats) -> tuple[Floats, Floats]:
     """A router's hull over levels of willingness, chosen on training rows; (cost, quality) [B, V] on test
     rows."""
     cost, quality = (_picked(table, there.choice).mean(axis=0) for table in (learned.cost_usd, learned.score))

@@ -14,7 +14,7 @@ from tradewind.training import export, features, profiles, routing
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import ProductionRouter
 
-CLUSTER_SD = 0.5
+CLUSTER_SD = 0.3
 """Prior spread of a new model's cluster deviations, logits."""
 
 
@@ -33,8 +33,7 @@ def router(
     found = dict(known)
     if missing and trained is None:
         raise UsageError(
-            f"the predictor has no profile for {listed(missing[:8])}; "
-            "with `--split` they are fitted on the rows outside it"
+            f"the predictor has no profile for {listed(missing[:8])}; with `--split` they are fitted on the rows outside it"
         )
     if missing:
         found |= fitted_profiles(graph, known, data, missing)
@@ -42,9 +41,7 @@ def router(
     return ProductionRouter(routing.plan_source(data, chosen, predictor.digest_of(graph)), graph)
 
 
-def fitted_profiles(
-    graph: bytes, known: Mapping[str, Profile], data: DataSet, names: list[str]
-) -> dict[str, Profile]:
+def fitted_profiles(graph: bytes, known: Mapping[str, Profile], data: DataSet, names: list[str]) -> dict[str, Profile]:
     """Profiles of these models from their answers in `data`, heads frozen, on the scale of the known ones."""
     frozen = export.Artifact(graph)
     prediction = frozen.predict(frozen.encoder.encode(features.of(data.texts)))
@@ -56,4 +53,6 @@ def fitted_profiles(
     offset = profiles.set_offset(anchors, frozen.parameters.deviation_blend)
     abilities = [profile.bias for profile in known.values()]
     expected = float(np.mean(abilities)) if abilities else 0.0
-    return {name: profiles.fresh(seen(name), expected, offset, CLUSTER_SD) for name in names}
+    clusters = [profile.clusters for profile in known.values() if profile.clusters]
+    common = np.mean(clusters, axis=0) if clusters else np.zeros(prediction.similarity.shape[1])
+    return {name: profiles.fresh(seen(name), expected, offset, common, CLUSTER_SD) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,10 @@ from tradewind.training.forecast import Parameters, Prediction
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
+PRIOR_ROWS = 20.0
+"""Answers in a cluster at which what is special to a model in a set counts half there."""
+SPECIAL_SD = 1.0
+"""Prior spread of what is special to a model in a set, logits."""
 BIAS_SD = 1.0
 """Prior spread of a new model's ability round what its price lets expect, logits."""
 OFFSET_SD = 1.0
@@ -40,18 +45,24 @@ class Evidence:
     tokens: Floats
     """[n] answer tokens, NaN where unknown"""
 
-    @classmethod
-    def empty(cls) -> Evidence:
-        """No answers."""
-        none = np.zeros(0)
-        return cls(none, none, none, np.zeros((0, 0)), np.zeros((0, 0)), np.zeros((0, 0)), none)
-
     def add(self, more: Evidence) -> Evidence:
         """Both together."""
-        if not len(self.right):
-            return more
         pairs = ((getattr(self, name), getattr(more, name)) for name in self.__dataclass_fields__)
         return Evidence(*(np.concatenate(pair) for pair in pairs))
+
+
+@dataclass(frozen=True)
+class Common:
+    """All models' answers to one set: n questions, m models."""
+
+    membership: Floats
+    """[n, C]: near·π"""
+    right: Floats
+    """[n, m]"""
+    weight: Floats
+    """[n, m], 0 where missing"""
+    logit: Floats
+    """[n, m]: bias − δ"""
 
 
 def evidence(parameters: Parameters, prediction: Prediction, data: DataSet, column: int) -> Evidence:
@@ -70,30 +81,90 @@ def evidence(parameters: Parameters, prediction: Prediction, data: DataSet, colu
     )
 
 
-def clusters(answers: Evidence, bias: float, special: float, sd: float) -> tuple[float, ...]:
-    """Shrunk deviation per cluster, [C]."""
-    found = deviations.cluster_deviation(
-        answers.membership, answers.right, bias - answers.difficulty, np.ones(len(answers.right)), special, sd
+def ease(answers: Evidence, bias: float, common: Floats) -> float:
+    """How much better the model is on these questions than its bias says, logits."""
+    logit = bias - answers.difficulty + answers.membership @ common
+    found = deviations.ridge_logistic(answers.near[:, None], answers.right, logit, np.array([SPECIAL_SD]), np.zeros(1))
+    return float(found[0])
+
+
+def clusters(by_set: Sequence[tuple[Evidence, float]], bias: float, common: Floats, sd: float) -> tuple[float, ...]:
+    """Shrunk deviation per cluster, [C], from the model's answers set by set.
+
+    It is drawn towards what is `common` to all models in the cluster plus what is special to this one in
+    the sets that
+    the cluster's answers come from (the number beside each set's answers), the latter shrunk where there
+    are few.
+    """
+    size = len(common)
+    rows, special = np.zeros(size), np.zeros(size)
+    for answers, of_set in by_set:
+        rows += answers.membership.sum(axis=0)
+        special += answers.membership.sum(axis=0) * of_set
+    every = joined([answers for answers, _ in by_set])
+    found = deviations.ridge_logistic(
+        every.membership,
+        every.right,
+        bias - every.difficulty,
+        np.full(size, sd),
+        common + special / (rows + PRIOR_ROWS),
     )
     return _short(found)
 
 
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """All of them together."""
+    found = parts[0]
+    for part in parts[1:]:
+        found = found.add(part)
+    return found
+
+
+def common_clusters(parts: Sequence[Common], sd: float) -> Floats:
+    """u [C]: by how much a cluster is easier for every model than its texts look (it cannot change a choice,
+    but without it each model's deviation would have to say so, and be shrunk with it). Newton's method on all
+    models at once."""
+    size = parts[0].membership.shape[1]
+    value = np.zeros(size)
+    for _ in range(6):
+        gradient, curvature = -value / sd**2, np.eye(size) / sd**2
+        for part in parts:
+            chance = 1 / (1 + np.exp(-(part.logit + (part.membership @ value)[:, None])))
+            gradient += part.membership.T @ (part.weight * (part.right - chance)).sum(axis=1)
+            bend = (part.weight * chance * (1 - chance)).sum(axis=1)
+            curvature += part.membership.T @ (part.membership * bend[:, None])
+        step = np.linalg.solve(curvature, gradient)
+        value = value + np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-4:
+            break
+    return value
+
+
 def trained(
-    answers: Evidence, bias: float, special: float, cluster_sd: float, latent: Singles, length_latent: Singles
+    answers: Evidence,
+    bias: float,
+    cluster: tuple[float, ...],
+    latent: Singles,
+    length_latent: Singles,
 ) -> Profile:
     """The profile of a model of the training sets: ability from the joint scale, latent weights as
     trained."""
     return Profile(
         bias=round(bias, 5),
         latent=_short(latent.astype(np.float64)),
-        clusters=clusters(answers, bias, special, cluster_sd),
+        clusters=cluster,
         length=_length(answers, length_latent.astype(np.float64)),
         answers=len(answers.right),
     )
 
 
 def fresh(
-    answers: Evidence, expected: float, offset: float, cluster_sd: float, latent_sd: float = 0.3
+    answers: Evidence,
+    expected: float,
+    offset: float,
+    common: Floats,
+    cluster_sd: float,
+    latent_sd: float = 0.3,
 ) -> Profile:
     """The profile of a new model, heads frozen: bias, cluster deviations and latent weights, each shrunk.
 
@@ -103,14 +174,9 @@ def fresh(
     """
     count = len(answers.right)
     ones = np.ones((count, 1))
-    start = offset - answers.difficulty
+    start = offset - answers.difficulty + answers.membership @ common
     bias = (
-        float(
-            deviations.ridge_logistic(
-                ones, answers.right, start + expected, np.array([BIAS_SD]), np.zeros(1)
-            )[0]
-        )
-        + expected
+        float(deviations.ridge_logistic(ones, answers.right, start + expected, np.array([BIAS_SD]), np.zeros(1))[0]) + expected
     )
     latent = deviations.ridge_logistic(
         answers.near[:, None] * answers.latent,
@@ -126,7 +192,7 @@ def fresh(
         length=_length(answers, length_latent),
         answers=count,
     )
-    return replace(found, clusters=clusters(answers, bias + offset, 0.0, cluster_sd))
+    return replace(found, clusters=clusters([(answers, 0.0)], bias + offset, common, cluster_sd))
 
 
 def set_offset(known: list[tuple[Evidence, Profile]], blend: float) -> float:
@@ -141,9 +207,7 @@ def set_offset(known: list[tuple[Evidence, Profile]], blend: float) -> float:
         logit.append(profile.bias - profile.slope * answers.difficulty + apart + prior)
     right = np.concatenate([answers.right for answers, _ in known])
     ones = np.ones((len(right), 1))
-    return float(
-        deviations.ridge_logistic(ones, right, np.concatenate(logit), np.array([OFFSET_SD]), np.zeros(1))[0]
-    )
+    return float(deviations.ridge_logistic(ones, right, np.concatenate(logit), np.array([OFFSET_SD]), np.zeros(1))[0])
 
 
 def _length_weights(answers: Evidence, ridge: float = 20.0) -> Floats:
@@ -155,9 +219,7 @@ def _length_weights(answers: Evidence, ridge: float = 20.0) -> Floats:
     inputs = (answers.near[:, None] * answers.length)[measured]
     inputs = inputs - inputs.mean(axis=0)
     target = np.log(np.maximum(answers.tokens[measured], 1))
-    found: Floats = np.linalg.solve(
-        inputs.T @ inputs + ridge * np.eye(size), inputs.T @ (target - target.mean())
-    )
+    found: Floats = np.linalg.solve(inputs.T @ inputs + ridge * np.eye(size), inputs.T @ (target - target.mean()))
     return found
 
 

@@ -82,10 +82,7 @@ def length_balance(prompts: Sequence[Prompt]) -> dict[str, float]:
     """Spearman(characters, label) by language."""
     languages = sorted({p.language for p in prompts})
     groups = {language: [p for p in prompts if p.language == language] for language in languages}
-    return {
-        language: spearman([len(p.text) for p in group], [p.label for p in group])
-        for language, group in groups.items()
-    }
+    return {language: spearman([len(p.text) for p in group], [p.label for p in group]) for language, group in groups.items()}
 
 
 def unbalanced(prompts: Sequence[Prompt]) -> list[str]:

@@ -28,10 +28,12 @@ TUNED_SHARE = 0.2
 """of the training stems, held out while settings are chosen"""
 TASK_FOLDS = 4
 LARGE_TASK = 300
-REACHES = ((0.2, 2.0), (0.5, 1.5), (0.98, 1.25))
+REACHES = ((0.98, 1.25),)
 """(quantile of the training distances that is the inner radius, outer as a factor of it)"""
-CLUSTER_SDS = (0.1, 0.2, 0.3)
+CLUSTER_SDS = (0.02, 0.05, 0.1, 0.2)
 BLENDS = (0.0, 0.25)
+HARM = 3.0
+"""How much more harm counts than good"""
 MINIMUM_SET = 100
 """Held-out questions below which a set has no say."""
 
@@ -58,7 +60,7 @@ class Trial:
     @property
     def merit(self) -> float:
         """What is maximised."""
-        return self.in_domain + self.left_out + self.worst
+        return self.in_domain + self.left_out + HARM * self.worst
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,7 @@ class Choice:
         return {"settings": asdict(self.settings), "trials": trials, "difficulty_beyond": self.beyond}
 
 
-def fit(
-    corpus: Corpus, seed: int, say: Say = silent, settings: Settings | None = None
-) -> tuple[Tier1, Choice]:
+def fit(corpus: Corpus, seed: int, say: Say = silent, settings: Settings | None = None) -> tuple[Tier1, Choice]:
     """Chooses, then fits on everything."""
     chosen = choose(corpus, settings or Settings(), seed, say)
     return tier1.fit(corpus, chosen.settings, seed, _part(say, "fitting")), chosen
@@ -99,9 +99,7 @@ def choose(corpus: Corpus, settings: Settings, seed: int, say: Say = silent) -> 
         trials.append(
             _attempt(
                 rehearsals,
-                replace(
-                    settings, inner_quantile=inner, outer_factor=outer, cluster_sd=sd, deviation_blend=blend
-                ),
+                replace(settings, inner_quantile=inner, outer_factor=outer, cluster_sd=sd, deviation_blend=blend),
             )
         )
 
@@ -183,9 +181,7 @@ def _mean(numbers: Sequence[float]) -> float:
 def gain(fitted: Tier1, tested: Material, learned: Material) -> float | None:
     """Routing value above Zero's on one pool; None where it cannot be measured."""
     once = np.ones((1, len(tested.data)))
-    values = value.measure(
-        tested.data, learned.data, value.route(fitted, tested), value.route(fitted, learned), once
-    )
+    values = value.measure(tested.data, learned.data, value.route(fitted, tested), value.route(fitted, learned), once)
     return None if values is None else float(values.router[0] - values.zero[0])
 
 
@@ -235,9 +231,7 @@ def difficulty_beyond(corpus: Corpus, settings: Settings, seed: int, say: Say = 
     found = {}
     for material in corpus.materials:
         name = material.data.name
-        others = without(
-            [m for m in corpus.materials if m.data.name != name], frozenset(material.data.stems.tolist())
-        )
+        others = without([m for m in corpus.materials if m.data.name != name], frozenset(material.data.stems.tolist()))
         others = [m for m in others if len(m.data)]
         if len(others) < 2 or len(material.data) < MINIMUM_SET:
             continue
@@ -294,9 +288,7 @@ def chat_ranking(fitted: Tier1, own: Own, pairs: Sequence[tuple[str, str]]) -> d
     }
     for cheap, dear in pairs:
         if cheap in fitted.profiles and dear in fitted.profiles:
-            quality, _ = forecast.quality(
-                prediction, fitted.parameters, [fitted.profiles[cheap], fitted.profiles[dear]]
-            )
+            quality, _ = forecast.quality(prediction, fitted.parameters, [fitted.profiles[cheap], fitted.profiles[dear]])
             found[f"{dear} over {cheap}"] = _round(spearman(quality[:, 1] - quality[:, 0], own.labels))
     near = forecast.nearness(prediction, fitted.parameters)
     found["share_beyond_inner_radius"] = _round(float((near < 1).mean()))

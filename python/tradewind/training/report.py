@@ -44,9 +44,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     for name, scores in document["sets"].items():
         cells = [_cell(scores.get(column)) for column in COLUMNS]
         seen = f"{100 * scores['share_of_questions_trained_on']:.0f} %"
-        lines.append(
-            f"| {name} | {scores['n']} | {len(scores['models'])} | {seen} | " + " | ".join(cells) + " |"
-        )
+        lines.append(f"| {name} | {scores['n']} | {len(scores['models'])} | {seen} | " + " | ".join(cells) + " |")
     lines.append("")
     lines += [f"![{name}]({name}.png)" for name, s in document["sets"].items() if "router" in s["frontier"]]
     return "\n".join(lines) + "\n"
@@ -76,9 +74,7 @@ def draw(path: Path, name: str, scores: Mapping[str, Any]) -> None:
         label="single models",
     )
     for model, (cost, quality) in singles.items():
-        axes.annotate(
-            model, (cost, quality), fontsize=5, color="#666666", xytext=(2, 2), textcoords="offset points"
-        )
+        axes.annotate(model, (cost, quality), fontsize=5, color="#666666", xytext=(2, 2), textcoords="offset points")
     for key, colour, label in (("zero", "#cc7722", "Zero router"), ("router", "#1f5fbf", "Tradewind")):
         # Mixing two points is linear in dollars, which a logarithmic axis bends: draw it densely.
         xs, ys = _mixed(frontier[key])
@@ -87,9 +83,7 @@ def draw(path: Path, name: str, scores: Mapping[str, Any]) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("mean cost per question, USD")
     axes.set_ylabel("mean score")
-    axes.set_title(
-        f"{name}: n = {scores['n']}, AIQ {scores['aiq']['value']:.4f}, Zero {scores['zero']['value']:.4f}"
-    )
+    axes.set_title(f"{name}: n = {scores['n']}, AIQ {scores['aiq']['value']:.4f}, Zero {scores['zero']['value']:.4f}")
     axes.legend(loc="lower right", fontsize=8)
     figure.savefig(path, dpi=140)
 

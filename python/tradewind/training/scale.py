@@ -19,9 +19,10 @@ from tradewind.training.datasets import DataSet
 Floats = npt.NDArray[np.float64]
 
 SPECIAL_SD = 0.7
-"""Prior spread of `special` in a set of one task, logits; a set of many tasks says more about ability, and
-`special` is the mean of its tasks', so its spread falls with their root."""
-MINIMUM_SPECIAL_SD = 0.15
+"""Prior spread of `special` in a set of one task, logits. A set of many tasks says more about ability:
+there it is
+divided by the number of tasks to the power of 3/4."""
+MINIMUM_SPECIAL_SD = 0.05
 DIFFICULTY_SD = 3.0
 INTERACTION_SD = 0.4
 """Spread of a (task, model) cell round the model, logits: no cell counts for more than its share of this,
@@ -78,18 +79,14 @@ def fit(sets: Sequence[DataSet]) -> Scale:
     design[rows, m + cells.pair] = 1
     design[rows, m + p + cells.task] = -1
     breadth = {data.name: len(np.unique(data.tasks)) for data in sets}
-    special_sd = np.array([max(SPECIAL_SD / breadth[name] ** 0.5, MINIMUM_SPECIAL_SD) for _, name in pairs])
+    special_sd = np.array([max(SPECIAL_SD / breadth[name] ** 0.75, MINIMUM_SPECIAL_SD) for _, name in pairs])
     value = np.zeros(m + p + t)
     line, spread = np.zeros(2), 1.0
     for _ in range(ROUNDS):
         centre = np.concatenate([line[0] + line[1] * price, np.zeros(p + t)])
         precision = np.concatenate([np.full(m, spread**-2), special_sd**-2, np.full(t, DIFFICULTY_SD**-2)])
         value = _newton(design, cells, value, centre, precision)
-        line = (
-            np.polyfit(price, value[:m], 1)[::-1]
-            if m > 2 and np.ptp(price) > 0
-            else np.array([value[:m].mean(), 0.0])
-        )
+        line = np.polyfit(price, value[:m], 1)[::-1] if m > 2 and np.ptp(price) > 0 else np.array([value[:m].mean(), 0.0])
         residual = value[:m] - line[0] - line[1] * price
         spread = max(float(np.sqrt((residual**2).mean())), MINIMUM_ABILITY_SD)
     sizes = np.zeros(t)
@@ -107,9 +104,7 @@ def fit(sets: Sequence[DataSet]) -> Scale:
     )
 
 
-def _cells(
-    sets: Sequence[DataSet], models: Sequence[str], pairs: Sequence[tuple[str, str]], tasks: Sequence[str]
-) -> _Cells:
+def _cells(sets: Sequence[DataSet], models: Sequence[str], pairs: Sequence[tuple[str, str]], tasks: Sequence[str]) -> _Cells:
     model_at = {model: i for i, model in enumerate(models)}
     pair_at = {pair: i for i, pair in enumerate(pairs)}
     task_at = {task: i for i, task in enumerate(tasks)}
@@ -122,9 +117,7 @@ def _cells(
             for column in np.flatnonzero(counts):
                 model = data.models[column]
                 pair = pair_at[model, data.name]
-                found.append(
-                    (at, model_at[model], pair, float(np.nansum(scores[:, column])), float(counts[column]))
-                )
+                found.append((at, model_at[model], pair, float(np.nansum(scores[:, column])), float(counts[column])))
     columns = [np.array(part) for part in zip(*found, strict=True)]
     return _Cells(*columns)
 
@@ -149,9 +142,7 @@ def _newton(design: Floats, cells: _Cells, start: Floats, centre: Floats, precis
 
 def _log_prices(sets: Sequence[DataSet], models: Sequence[str]) -> Floats:
     """log10 of the output price; models without a price get the mean."""
-    prices = {
-        model: price for data in sets for model, price in zip(data.models, data.output_price, strict=True)
-    }
+    prices = {model: price for data in sets for model, price in zip(data.models, data.output_price, strict=True)}
     logs = np.array([np.log10(max(prices[model], 1e-3)) for model in models])
     mean = 0.0 if np.isnan(logs).all() else float(np.nanmean(logs))
     return np.where(np.isnan(logs), mean, logs)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tradewind.artifacts.plan import Profile
 from tradewind.training import deviations, forecast, heads, profiles, scale
 from tradewind.training.corpus import Corpus, Encoder, Material, Own
+from tradewind.training.datasets import DataSet
 from tradewind.training.deviations import Latents, LatentSettings, LatentTask
 from tradewind.training.forecast import Parameters, Prediction
 from tradewind.training.heads import Answers, Heads, HeadSettings
@@ -22,6 +23,8 @@ Progress = Callable[[int, int], None]
 
 DIMENSIONS = 128
 """D of the static table"""
+COMMON_SD = 0.3
+"""Prior spread of what makes a cluster easier for every model, logits."""
 AGREEMENT = 0.3
 """Correlation of models' answers to a question: k answers count as k/(1 + (k − 1)·AGREEMENT)."""
 
@@ -34,12 +37,12 @@ class Settings:
     latents: LatentSettings = field(default_factory=LatentSettings)
     clusters: int = 64
     temperature: float = 0.05
-    cluster_sd: float = 0.2
+    cluster_sd: float = 0.05
     deviation_blend: float = 0.0
-    difficulty_beyond: float = 0.4
-    inner_quantile: float = 0.5
+    difficulty_beyond: float = 0.3
+    inner_quantile: float = 0.98
     """of the training texts' distance to the nearest centroid"""
-    outer_factor: float = 1.5
+    outer_factor: float = 1.25
     prior_sd: float = 0.1
     own_weight: float = 500.0
     """Weight of one of our own prompts, in questions: exams must not drown them."""
@@ -82,9 +85,7 @@ def fit(corpus: Corpus, settings: Settings, seed: int, progress: Progress | None
     return fit_models(started, corpus.materials, corpus.own, settings, rng)
 
 
-def fit_difficulty(
-    corpus: Corpus, settings: Settings, rng: np.random.Generator, progress: Progress | None = None
-) -> Tier1:
+def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator, progress: Progress | None = None) -> Tier1:
     """Abilities, centroids and the shared difficulty; no profiles yet."""
     materials, dimensions = corpus.materials, corpus.encoder.dimensions
     joint = scale.fit([material.data for material in materials])
@@ -95,9 +96,7 @@ def fit_difficulty(
     kept = _kept(corpus.own, centre, parameters, dimensions)
     answers = heads.stack([*exam_answers(materials, joint), *own_answers(corpus.own, kept, settings)])
     trained = heads.fit(answers, dimensions, settings.heads, rng, progress)
-    blank = Latents(
-        *(np.zeros(shape, np.float32) for shape in ((dimensions, 1), (1,), (1, 0), (0,), (1, 0), (0,)))
-    )
+    blank = Latents(*(np.zeros(shape, np.float32) for shape in ((dimensions, 1), (1,), (1, 0), (0,), (1, 0), (0,))))
     return Tier1(corpus.encoder, trained, blank, centre, parameters, {}, joint)
 
 
@@ -114,9 +113,7 @@ def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
     )
 
 
-def fit_models(
-    started: Tier1, materials: Sequence[Material], own: Own, settings: Settings, rng: np.random.Generator
-) -> Tier1:
+def fit_models(started: Tier1, materials: Sequence[Material], own: Own, settings: Settings, rng: np.random.Generator) -> Tier1:
     """Adds what tells models apart, with the difficulty frozen: latents, cluster deviations, answer
     lengths."""
     names = sorted({model for material in materials for model in material.data.models})
@@ -125,22 +122,9 @@ def fit_models(
         tasks.append(_no_deviation(started, own, names, settings.own_stillness))
     latents, of_latent, of_length = deviations.fit_latents(tasks, len(names), settings.latents, rng)
     fitted = replace(started, latents=latents)
-    evidence = {name: profiles.Evidence.empty() for name in names}
-    for material in materials:
-        prediction = fitted.predict(material.x)
-        for column, model in enumerate(material.data.models):
-            evidence[model] = evidence[model].add(
-                profiles.evidence(fitted.parameters, prediction, material.data, column)
-            )
+    evidence, clusters = _clusters(fitted, materials, settings.cluster_sd)
     found = {
-        name: profiles.trained(
-            evidence[name],
-            bias=started.scale.ability[name],
-            special=_special(started.scale, name, materials),
-            cluster_sd=settings.cluster_sd,
-            latent=of_latent[i],
-            length_latent=of_length[i],
-        )
+        name: profiles.trained(evidence[name], started.scale.ability[name], clusters[name], of_latent[i], of_length[i])
         for i, name in enumerate(names)
     }
     return replace(fitted, profiles=found)
@@ -153,29 +137,52 @@ def reshaped(fitted: Tier1, materials: Sequence[Material], settings: Settings) -
     z = np.concatenate([form[:, :dimensions] for m in materials for form in (m.x, m.other)])
     parameters = _parameters(z, fitted.centroids, settings)
     changed = replace(fitted, parameters=parameters)
-    evidence = {name: profiles.Evidence.empty() for name in fitted.profiles}
-    for material in materials:
-        prediction = changed.predict(material.x)
-        for column, model in enumerate(material.data.models):
-            evidence[model] = evidence[model].add(
-                profiles.evidence(changed.parameters, prediction, material.data, column)
-            )
-    found = {
-        name: replace(
-            profile,
-            clusters=profiles.clusters(
-                evidence[name], profile.bias, _special(fitted.scale, name, materials), settings.cluster_sd
-            ),
-        )
-        for name, profile in fitted.profiles.items()
-    }
+    _, clusters = _clusters(changed, materials, settings.cluster_sd)
+    found = {name: replace(profile, clusters=clusters[name]) for name, profile in fitted.profiles.items()}
     return replace(changed, profiles=found)
 
 
-def _special(joint: Scale, model: str, materials: Sequence[Material]) -> float:
-    """What the model is better at in the sets that it was seen in, on average."""
-    known = [joint.special[model, m.data.name] for m in materials if (model, m.data.name) in joint.special]
-    return float(np.mean(known)) if known else 0.0
+def _clusters(
+    fitted: Tier1, materials: Sequence[Material], sd: float
+) -> tuple[dict[str, profiles.Evidence], dict[str, tuple[float, ...]]]:
+    """Every model's answers, and its cluster deviations."""
+    ability, special = fitted.scale.ability, fitted.scale.special
+    predictions = [fitted.predict(material.x) for material in materials]
+    common = profiles.common_clusters(
+        [_common(fitted, p, m.data) for p, m in zip(predictions, materials, strict=True)], COMMON_SD
+    )
+    by_set: dict[str, list[tuple[profiles.Evidence, float]]] = {}
+    for material, prediction in zip(materials, predictions, strict=True):
+        data = material.data
+        seen = [profiles.evidence(fitted.parameters, prediction, data, i) for i in range(len(data.models))]
+        ease = [profiles.ease(found, ability[model], common) for model, found in zip(data.models, seen, strict=True)]
+        # What a set makes easier for all its models tells none of them apart from models of other sets.
+        shared = np.mean([e - special[m, data.name] for e, m in zip(ease, data.models, strict=True)])
+        for model, found, own in zip(data.models, seen, ease, strict=True):
+            by_set.setdefault(model, []).append((found, own - float(shared)))
+    clusters = {model: profiles.clusters(found, ability[model], common, sd) for model, found in by_set.items()}
+    evidence = {model: profiles.joined([part for part, _ in found]) for model, found in by_set.items()}
+    return evidence, clusters
+
+
+def _common(fitted: Tier1, prediction: Prediction, data: DataSet) -> profiles.Common:
+    near = forecast.nearness(prediction, fitted.parameters)[:, None]
+    difficulty = forecast.kept_difficulty(prediction, fitted.parameters).mean(axis=1)
+    bias = np.array([fitted.scale.ability[m] + fitted.scale.special[m, data.name] for m in data.models])
+    return profiles.Common(
+        membership=near * forecast.cluster_weights(prediction, fitted.parameters),
+        right=np.nan_to_num(data.score),
+        weight=_answer_weights(data.score),
+        logit=bias - difficulty[:, None],
+    )
+
+
+def _answer_weights(score: Floats) -> Floats:
+    """[n, M]: 1/(1 + (k − 1)·AGREEMENT) for each of a question's k answers, 0 where there is none."""
+    answered = ~np.isnan(score)
+    count = np.maximum(answered.sum(axis=1), 1)
+    found: Floats = answered / (1 + (count - 1) * AGREEMENT)[:, None]
+    return found
 
 
 def exam_answers(materials: Sequence[Material], joint: Scale) -> list[Answers]:
@@ -185,9 +192,7 @@ def exam_answers(materials: Sequence[Material], joint: Scale) -> list[Answers]:
     for material in materials:
         data = material.data
         bias = [joint.ability[model] + joint.special[model, data.name] for model in data.models]
-        answered = ~np.isnan(data.score)
-        count = np.maximum(answered.sum(axis=1), 1)
-        weight = answered * (0.5 / (1 + (count - 1) * AGREEMENT))[:, None]
+        weight = 0.5 * _answer_weights(data.score)
         group = np.array([group_of.setdefault(str(stem), len(group_of)) for stem in data.stems], np.int64)
         for x in (material.x, material.other):
             found.append(
@@ -230,9 +235,7 @@ def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
 def _kept(own: Own, centre: Singles, parameters: Parameters, dimensions: int) -> Floats:
     z = own.x[:, :dimensions]
     nothing = np.zeros((len(z), 0))
-    near = forecast.nearness(
-        Prediction(nothing, nothing, nothing, (z @ centre).astype(np.float64)), parameters
-    )
+    near = forecast.nearness(Prediction(nothing, nothing, nothing, (z @ centre).astype(np.float64)), parameters)
     return near + (1 - near) * parameters.difficulty_beyond
 
 
@@ -241,8 +244,7 @@ def _latent_task(started: Tier1, material: Material, names: Sequence[str]) -> La
     prediction = started.predict(material.x)
     difficulty = forecast.kept_difficulty(prediction, started.parameters).mean(axis=1)
     near = forecast.nearness(prediction, started.parameters)[:, None]
-    answered = ~np.isnan(data.score)
-    weight = answered / (1 + (np.maximum(answered.sum(axis=1), 1) - 1) * AGREEMENT)[:, None] * near
+    weight = _answer_weights(data.score) * near
     tokens = np.log(np.maximum(data.output_tokens, 1))
     with np.errstate(invalid="ignore"):
         centred = tokens - _column_means(tokens)

@@ -109,24 +109,18 @@ def run(options: Options, say: Say = silent, clock: float | None = None) -> Trai
         raise UsageError(f"length tells the difficulty label of our own prompts in {', '.join(unbalanced)}")
     sets = load(options)
     say("distilling the static table", 0, 1)
-    table = distill.load(
-        tier1.DIMENSIONS, lambda done, total: say("distilling the static table", done, total)
-    )
+    table = distill.load(tier1.DIMENSIONS, lambda done, total: say("distilling the static table", done, total))
     say("scanning texts", 0, 1)
     whole = corpora.build(sets, own, table)
     taught, tested_own = whole.own.halves()
     whole = replace(whole, own=taught)
     held_out = splits.held_out(sets, options.seed + 1, GATED_SHARE)
-    fitted, choice = recipe.fit(
-        replace(whole, materials=tuple(recipe.without(whole.materials, held_out))), options.seed, say
-    )
+    fitted, choice = recipe.fit(replace(whole, materials=tuple(recipe.without(whole.materials, held_out))), options.seed, say)
     judged = gates.check(whole, held_out, fitted, choice.settings, options.seed, say)
     if not judged.passed:
         chat = recipe.chat_ranking(fitted, tested_own, CHAT_PAIRS)
         return Trained(False, None, judged.document(), choice.document(), chat, {}, time.monotonic() - begun)
-    final = tier1.fit(
-        whole, choice.settings, options.seed, lambda done, total: say("fitting on everything", done, total)
-    )
+    final = tier1.fit(whole, choice.settings, options.seed, lambda done, total: say("fitting on everything", done, total))
     chat = recipe.chat_ranking(final, tested_own, CHAT_PAIRS)
     scores = score(options, say) if options.score else {}
     facts: dict[str, Any] = {
@@ -171,16 +165,12 @@ def load(options: Options) -> list[DataSet]:
 def shuffled(data: DataSet, rng: np.random.Generator) -> DataSet:
     """Outcome rows dealt anew among the questions: every model keeps its mean, no question says anything."""
     order = rng.permutation(len(data))
-    return replace(
-        data, score=data.score[order], cost_usd=data.cost_usd[order], output_tokens=data.output_tokens[order]
-    )
+    return replace(data, score=data.score[order], cost_usd=data.cost_usd[order], output_tokens=data.output_tokens[order])
 
 
 def score(options: Options, say: Say) -> dict[str, Any]:
     """What `evaluate` says of a predictor fitted alike without the questions it is scored on."""
-    asked = evaluate.Options(
-        data=options.data, fit="tier1", split=f"question:{options.seed}", seed=options.seed
-    )
+    asked = evaluate.Options(data=options.data, fit="tier1", split=f"question:{options.seed}", seed=options.seed)
     sets: dict[str, Any] = evaluate.run(asked, lambda stage: say(f"scoring: {stage}", 0, 1))["sets"]
     return sets
 
@@ -202,7 +192,5 @@ def publish(
     digest = export.write(final, options.out)
     moment = datetime.fromtimestamp(time.time() if clock is None else clock, UTC)
     created = moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
-    manifest.write(
-        options.out, manifest.document(final, whole, own, digest, created, facts), manifest.stems_of(whole)
-    )
+    manifest.write(options.out, manifest.document(final, whole, own, digest, created, facts), manifest.stems_of(whole))
     return digest

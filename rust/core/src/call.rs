@@ -68,7 +68,11 @@ fn usd(header: &'static str, text: &str) -> Result<f64, Error> {
 }
 
 fn refused(header: &'static str, text: &str) -> Error {
-    Error::new(Code::InvalidHeader, header, format!("`{header}` is `{}`; expected a number of USD from 0 to 1000000", crate::error::excerpt(text)))
+    Error::new(
+        Code::InvalidHeader,
+        header,
+        format!("`{header}` is `{}`; expected a number of USD from 0 to 1000000", crate::error::excerpt(text)),
+    )
 }
 
 /// A call as it came in. Borrowed: the core copies nothing of it but what a decision keeps.

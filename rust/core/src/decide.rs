@@ -30,7 +30,14 @@ pub fn decide(plan: &Plan, call: &Call<'_>, hints: &Hints, live: &LiveView<'_>, 
 ///
 /// # Errors
 /// As [`decide`], but for parsing.
-pub fn decide_request(plan: &Plan, call: &Call<'_>, request: &Request<'_>, _hints: &Hints, live: &LiveView<'_>, now: Now) -> Result<Decision, Error> {
+pub fn decide_request(
+    plan: &Plan,
+    call: &Call<'_>,
+    request: &Request<'_>,
+    _hints: &Hints,
+    live: &LiveView<'_>,
+    now: Now,
+) -> Result<Decision, Error> {
     let view = plan.route(call, request)?;
     let prediction = predict(&view, request, live)?;
     choose(plan, &view, call, &request.model, request.facts, prediction, live, now)
@@ -64,7 +71,11 @@ pub fn choose(
         view.candidates.iter().map(|model| route.predictor.forecast(&prediction, model, &facts, live.models.model(&model.id))).collect();
     let objective = route.objective.resolve(&call.dials, view.named)?;
     let admitted = policy::admit(&route.policies, objective.when_unsatisfied, view.candidates, &forecasts, &facts, &call.dials, now)?;
-    let ranking = if view.named { Ranking { order: admitted.indexes().collect(), propensity: 1.0 } } else { route.strategy.rank(&admitted, &objective, now.seed) };
+    let ranking = if view.named {
+        Ranking { order: admitted.indexes().collect(), propensity: 1.0 }
+    } else {
+        route.strategy.rank(&admitted, &objective, now.seed)
+    };
     let (admissions, relaxed) = (admitted.admissions, admitted.relaxed);
     Ok(Decision::new(plan, view, model, facts, prediction, forecasts, admissions, relaxed, objective, ranking, now))
 }

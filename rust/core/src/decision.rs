@@ -122,7 +122,9 @@ impl Decision {
     /// Willingness to pay × quality − cost in USD, where the strategy trades.
     #[must_use]
     pub fn utility(&self, candidate: &Candidate) -> Option<f64> {
-        self.objective.willingness_to_pay_usd.map(|willingness| utility(willingness, candidate.forecast.quality, candidate.forecast.cost.usd()))
+        self.objective
+            .willingness_to_pay_usd
+            .map(|willingness| utility(willingness, candidate.forecast.quality, candidate.forecast.cost.usd()))
     }
 
     /// The candidate that always-best would call, whatever the prompt; the named model where one was named.
@@ -160,7 +162,11 @@ impl Decision {
     /// The readings used, by model id; models of which nothing was known are left out.
     #[must_use]
     pub fn readings(&self) -> BTreeMap<&str, Reading> {
-        self.candidates.iter().filter(|candidate| candidate.forecast.reading != Reading::default()).map(|candidate| (&*candidate.model.0.id, candidate.forecast.reading)).collect()
+        self.candidates
+            .iter()
+            .filter(|candidate| candidate.forecast.reading != Reading::default())
+            .map(|candidate| (&*candidate.model.0.id, candidate.forecast.reading))
+            .collect()
     }
 
     fn candidate_document<'a>(&'a self, candidate: &'a Candidate) -> CandidateDocument<'a> {

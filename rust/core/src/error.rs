@@ -130,8 +130,7 @@ impl Error {
         }
         let row = self.code.row();
         let param = (!self.path.is_empty()).then_some(&*self.path);
-        serde_json::to_vec(&Body { error: Inner { message: &self.message, r#type: row.kind, param, code: row.code } })
-            .unwrap_or_default()
+        serde_json::to_vec(&Body { error: Inner { message: &self.message, r#type: row.kind, param, code: row.code } }).unwrap_or_default()
     }
 }
 

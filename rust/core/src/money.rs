@@ -64,7 +64,11 @@ mod tests {
 
     #[test]
     fn cached_tokens_have_their_own_price_and_never_exceed_the_input() {
-        let price = Price { input_nanousd_per_million: 1_000_000_000, output_nanousd_per_million: 2_000_000_000, cached_input_nanousd_per_million: Some(100_000_000) };
+        let price = Price {
+            input_nanousd_per_million: 1_000_000_000,
+            output_nanousd_per_million: 2_000_000_000,
+            cached_input_nanousd_per_million: Some(100_000_000),
+        };
         assert_eq!(price.cost(1000, 0, 10), NanoUsd(1_020_000));
         assert_eq!(price.cost(1000, 1000, 0), NanoUsd(100_000));
         assert_eq!(price.cost(10, 99, 0), NanoUsd(1_000));

@@ -34,7 +34,11 @@ impl ObjectiveSpec {
     /// From a route's constraints and strategy.
     #[must_use]
     pub fn new(constraints: &Constraints, strategy: &dyn Strategy) -> Self {
-        Self { willingness_to_pay_usd: strategy.willingness_to_pay_usd(), constraints: constraints.clone(), strategy: strategy.entry().name }
+        Self {
+            willingness_to_pay_usd: strategy.willingness_to_pay_usd(),
+            constraints: constraints.clone(),
+            strategy: strategy.entry().name,
+        }
     }
 
     /// What happens when floor, cap and deadline leave no candidate.
@@ -49,7 +53,11 @@ impl ObjectiveSpec {
     /// `dial_ignored` for a willingness to pay that the strategy would not look at.
     pub fn resolve(&self, dials: &Dials, named: bool) -> Result<Objective, Error> {
         if dials.willingness_to_pay_usd.is_some() && (self.willingness_to_pay_usd.is_none() || named) {
-            let why = if named { "the model is named in the request".to_owned() } else { format!("strategy `{}` does not trade quality for money", self.strategy) };
+            let why = if named {
+                "the model is named in the request".to_owned()
+            } else {
+                format!("strategy `{}` does not trade quality for money", self.strategy)
+            };
             return Err(Error::new(
                 Code::DialIgnored,
                 crate::call::WILLINGNESS_TO_PAY,

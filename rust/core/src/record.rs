@@ -98,18 +98,25 @@ impl Capture {
 /// # Errors
 /// As `decide`; `invalid_predictor` where the plan's predictor is another one and the text was not kept.
 pub fn decide_again(plan: &Plan, capture: &Capture) -> Result<Decision, Error> {
-    let inputs = capture.inputs.as_ref().ok_or_else(|| Error::new(Code::InvalidRequest, "capture.kind", "nothing was captured of this call"))?;
+    let inputs =
+        capture.inputs.as_ref().ok_or_else(|| Error::new(Code::InvalidRequest, "capture.kind", "nothing was captured of this call"))?;
     let identity = Identity { tenant: inputs.tenant.clone() };
     let live = LiveView { models: &inputs.readings, last_prediction: None };
     let body = capture.body.as_deref().unwrap_or_default().as_bytes();
     let call = Call { body, identity: &identity, dials: inputs.dials };
     let view = plan.find(&inputs.tenant, &inputs.model)?;
     if **view.route.predictor.digest() == *inputs.predictor {
-        let prediction = inputs.prediction().ok_or_else(|| Error::new(Code::InvalidRequest, "capture.inputs.prediction", "the recorded prediction cannot be read"))?;
+        let prediction = inputs
+            .prediction()
+            .ok_or_else(|| Error::new(Code::InvalidRequest, "capture.inputs.prediction", "the recorded prediction cannot be read"))?;
         return choose(plan, &view, &call, &inputs.model, inputs.facts, prediction, &live, inputs.now);
     }
     if capture.kind != CaptureKind::Text {
-        return Err(Error::new(Code::InvalidPredictor, "capture.kind", "the plan has another predictor, and the text of this call was not kept"));
+        return Err(Error::new(
+            Code::InvalidPredictor,
+            "capture.kind",
+            "the plan has another predictor, and the text of this call was not kept",
+        ));
     }
     decide(plan, &call, &Hints {}, &live, inputs.now)
 }

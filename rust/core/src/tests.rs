@@ -78,9 +78,13 @@ fn a_recorded_call_decides_again_to_the_same_bytes() {
     let body = fixture::body(r#","max_tokens":50,"n":3,"tools":[{}]"#);
     let identity = Identity { tenant: "a".to_owned() };
     let dials = Dials { willingness_to_pay_usd: Some(0.0004), max_cost_usd: Some(0.01) };
-    let readings = BTreeMap::from([("a/pool/cheap".to_owned(), Reading { first_token_ms: Some(7.25), in_flight: 2, bytes_per_token: Some(3.3), ..Reading::default() })]);
+    let readings = BTreeMap::from([(
+        "a/pool/cheap".to_owned(),
+        Reading { first_token_ms: Some(7.25), in_flight: 2, bytes_per_token: Some(3.3), ..Reading::default() },
+    )]);
     let call = Call { body: body.as_bytes(), identity: &identity, dials };
-    let decision = decide(&plan, &call, &Hints {}, &LiveView { models: &readings, last_prediction: None }, Now { unix_ns: 5, seed: 6 }).unwrap();
+    let decision =
+        decide(&plan, &call, &Hints {}, &LiveView { models: &readings, last_prediction: None }, Now { unix_ns: 5, seed: 6 }).unwrap();
     let expected = serde_json::to_string(&decision.document("x")).unwrap();
     for kind in [CaptureKind::Features, CaptureKind::Text] {
         let line = serde_json::to_string(&Capture::of(kind, &call, &decision)).unwrap();

@@ -25,7 +25,8 @@ use tradewind_core::{
 /// `invalid_predictor` where the library or the graph cannot be loaded.
 pub fn predictor(bytes: &[u8], library: &Path) -> Result<Predictor, Error> {
     let graph = Graph::read(bytes)?;
-    let runner = OnnxRuntime { environment: start(library)?, file: bytes.to_vec(), dimensions: graph.dimensions, idle: Mutex::new(Vec::new()) };
+    let runner =
+        OnnxRuntime { environment: start(library)?, file: bytes.to_vec(), dimensions: graph.dimensions, idle: Mutex::new(Vec::new()) };
     // Fails here, not at the first call, and keeps the session for it.
     let session = runner.open()?;
     runner.put_back(session);
@@ -79,7 +80,9 @@ impl OnnxRuntime {
         ])?;
         let mut prediction = Prediction::zeros(self.dimensions);
         let parts = prediction.parts_mut();
-        for (name, into) in [("difficulty", parts.difficulty), ("latent", parts.latent), ("length", parts.length), ("similarity", parts.similarity)] {
+        for (name, into) in
+            [("difficulty", parts.difficulty), ("latent", parts.latent), ("length", parts.length), ("similarity", parts.similarity)]
+        {
             let (_, values) = outputs[name].try_extract_tensor::<f32>()?;
             if values.len() != into.len() {
                 return Err(ort::Error::new(format!("output `{name}` has {} values; expected {}", values.len(), into.len())));

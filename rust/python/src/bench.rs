@@ -14,11 +14,20 @@ use crate::{
 /// Distinct bodies by prompt tokens: a user's JSON Lines sorted by size, or seeded ones of our own words.
 #[pyfunction]
 #[pyo3(signature = (lines, count, seed))]
-pub fn bench_bodies<'py>(py: Python<'py>, lines: Option<&str>, count: usize, seed: u64) -> PyResult<BTreeMap<u32, Vec<Bound<'py, PyBytes>>>> {
+pub fn bench_bodies<'py>(
+    py: Python<'py>,
+    lines: Option<&str>,
+    count: usize,
+    seed: u64,
+) -> PyResult<BTreeMap<u32, Vec<Bound<'py, PyBytes>>>> {
     let sized = match lines {
         None => py.detach(|| bodies::seeded_by_size(seed, count)),
         Some(lines) => bodies::by_size(bodies::read(lines).map_err(|line| {
-            raise(Error::new(Code::InvalidRequest, format!("line {line}"), format!("line {line} is neither a chat completions body nor {{body | text}}")))
+            raise(Error::new(
+                Code::InvalidRequest,
+                format!("line {line}"),
+                format!("line {line} is neither a chat completions body nor {{body | text}}"),
+            ))
         })?),
     };
     Ok(sized.into_iter().map(|(size, group)| (size, group.iter().map(|body| PyBytes::new(py, body)).collect())).collect())
@@ -27,7 +36,14 @@ pub fn bench_bodies<'py>(py: Python<'py>, lines: Option<&str>, count: usize, see
 /// Times `decide` on each body, by size; figures as JSON.
 #[pyfunction]
 #[pyo3(signature = (plan, predictors, executor, bodies, library = None))]
-pub fn bench_decide(py: Python<'_>, plan: Vec<u8>, predictors: Vec<Vec<u8>>, executor: &str, bodies: BTreeMap<u32, Vec<Vec<u8>>>, library: Option<PathBuf>) -> PyResult<String> {
+pub fn bench_decide(
+    py: Python<'_>,
+    plan: Vec<u8>,
+    predictors: Vec<Vec<u8>>,
+    executor: &str,
+    bodies: BTreeMap<u32, Vec<Vec<u8>>>,
+    library: Option<PathBuf>,
+) -> PyResult<String> {
     py.detach(|| {
         let predictors = load(&predictors, executor, library.as_ref()).map_err(raise)?;
         let compiled = plan::compile(&plan, &predictors).map_err(|problems| internal(format!("{problems:?}")))?;

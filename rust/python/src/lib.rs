@@ -18,7 +18,7 @@ mod _core {
     #[pymodule_export]
     use super::error::CoreError;
     #[pymodule_export]
-    use super::features::{featurize, feature_names, feature_schema, tokenize};
+    use super::features::{feature_names, feature_schema, featurize, tokenize};
     #[pymodule_export]
     use super::gateway::Gateway;
     #[pymodule_export]

@@ -31,8 +31,16 @@ pub fn load(files: &[Vec<u8>], executor: &str, library: Option<&PathBuf>) -> Res
             let predictor = match (executor, library) {
                 ("native", _) => Predictor::native(file)?,
                 ("onnxruntime", Some(library)) => onnxruntime::predictor(file, library)?,
-                ("onnxruntime", None) => return Err(Error::new(Code::InvalidPredictor, "executor", "executor `onnxruntime` needs the path of its library")),
-                _ => return Err(Error::new(Code::InvalidRequest, "executor", tradewind_core::error::unknown("executor", executor, EXECUTORS))),
+                ("onnxruntime", None) => {
+                    return Err(Error::new(Code::InvalidPredictor, "executor", "executor `onnxruntime` needs the path of its library"));
+                }
+                _ => {
+                    return Err(Error::new(
+                        Code::InvalidRequest,
+                        "executor",
+                        tradewind_core::error::unknown("executor", executor, EXECUTORS),
+                    ));
+                }
             };
             Ok((predictor.digest().to_string(), Arc::new(predictor)))
         })
@@ -124,7 +132,8 @@ impl Planner {
     fn decide_again<'py>(&self, py: Python<'py>, capture: &[u8], id: &str) -> PyResult<Bound<'py, PyBytes>> {
         let document = py
             .detach(|| {
-                let capture: Capture = serde_json::from_slice(capture).map_err(|error| Error::new(Code::InvalidRequest, "capture", error.to_string()))?;
+                let capture: Capture =
+                    serde_json::from_slice(capture).map_err(|error| Error::new(Code::InvalidRequest, "capture", error.to_string()))?;
                 let decision = record::decide_again(&self.plan, &capture)?;
                 Ok(serde_json::to_vec(&decision.document(id)).unwrap_or_default())
             })
@@ -149,7 +158,8 @@ impl Planner {
     fn cost(&self, model: &str, input_tokens: u64, output_tokens: u64, cached_tokens: u64) -> PyResult<i64> {
         let known: Vec<&str> = self.plan.models().iter().map(|model| &*model.id).collect();
         let found = self.plan.models().iter().find(|candidate| &*candidate.id == model || candidate.name() == model);
-        let found = found.ok_or_else(|| raise(Error::new(Code::ModelNotFound, "model", tradewind_core::error::unknown("model", model, &known))))?;
+        let found =
+            found.ok_or_else(|| raise(Error::new(Code::ModelNotFound, "model", tradewind_core::error::unknown("model", model, &known))))?;
         Ok(found.price.cost(input_tokens, cached_tokens, output_tokens).0)
     }
 }
@@ -169,7 +179,10 @@ impl Planner {
 
     fn line(&self, number: usize, line: &[u8], tenant: &str, at_ns: u64, seed: u64) -> Vec<u8> {
         let (id, result) = match serde_json::from_slice::<Line>(line) {
-            Err(error) => (Value::Null, Err(Error::new(Code::InvalidRequest, format!("line {number}"), format!("line {number} cannot be read: {error}")))),
+            Err(error) => (
+                Value::Null,
+                Err(Error::new(Code::InvalidRequest, format!("line {number}"), format!("line {number} cannot be read: {error}"))),
+            ),
             Ok(line) => {
                 let dials = Dials { willingness_to_pay_usd: line.willingness_to_pay_usd, max_cost_usd: line.max_cost_usd };
                 // Each line draws for itself, and the same line draws the same.
@@ -177,7 +190,11 @@ impl Planner {
                 let body = match (&line.body, &line.text) {
                     (Some(body), None) => Ok(body.get().to_owned()),
                     (None, Some(text)) => Ok(json!({"model": "auto", "messages": [{"role": "user", "content": text}]}).to_string()),
-                    _ => Err(Error::new(Code::InvalidRequest, format!("line {number}"), format!("line {number} needs exactly one of `body`, `text`"))),
+                    _ => Err(Error::new(
+                        Code::InvalidRequest,
+                        format!("line {number}"),
+                        format!("line {number} needs exactly one of `body`, `text`"),
+                    )),
                 };
                 let result = body.and_then(|body| self.document(body.as_bytes(), tenant, dials, now, &line.id));
                 (Value::String(line.id), result)
@@ -230,7 +247,8 @@ pub fn error_codes() -> PyResult<String> {
 #[pyfunction]
 pub fn tables() -> PyResult<String> {
     let mut tables = Map::new();
-    let rows = |rows: Vec<(&str, &str)>| Value::Array(rows.into_iter().map(|(name, about)| json!({"name": name, "about": about})).collect());
+    let rows =
+        |rows: Vec<(&str, &str)>| Value::Array(rows.into_iter().map(|(name, about)| json!({"name": name, "about": about})).collect());
     tables.insert("strategies".into(), rows(strategy::TABLE.iter().map(|entry| (entry.name, entry.about)).collect()));
     tables.insert("policies".into(), rows(policy::TABLE.iter().map(|entry| (entry.name, entry.about)).collect()));
     tables.insert("capabilities".into(), json!(CAPABILITIES));

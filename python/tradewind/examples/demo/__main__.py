@@ -56,7 +56,9 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory(prefix="tradewind-demo-") as folder:
         with open_stage(Path(folder)) as stage:
-            console.print(f"[bold]{len(stage.simulators)} simulated models at real prices, one process each; the decisions are real.[/]")
+            console.print(
+                f"[bold]{len(stage.simulators)} simulated models at real prices, one process each; the decisions are real.[/]"
+            )
             console.print(
                 f"The unmodified `openai` client asks {stage.url}/v1 for the model `auto`; every second answer streams.\n"
             )
@@ -189,25 +191,30 @@ def totals(console: Console, answered: Sequence[Answered], outcomes: Sequence[Ou
 def measured(console: Console, prompts: Sequence[Prompt]) -> None:
     """The artifact's own figures, from its manifest: real outcomes of real models."""
     artifact = predictor.read()
+    manifest = artifact.manifest
     engine = Engine.from_config()
-    outer = float(artifact.manifest["parameters"]["outer_radius"])
+    outer = float(manifest["parameters"]["outer_radius"])
     beyond = sum(1 - max(engine.classify(prompt.text)["similarity"]) > outer for prompt in prompts)
-    table = Table(
-        "data set", "n", "router", "Zero", "task mean", title="measured on real outcomes (manifest.json)", title_justify="left"
-    )
-    for name, scores in dict(artifact.manifest["scores"]).items():
-        metric = "aiq" if scores.get("aiq") else "apgr"
-        zero = scores.get("zero") if metric == "aiq" else {"value": 0.5}
-        cells = [figure(scores.get(metric)), figure(zero), figure(scores.get("task_mean") if metric == "aiq" else None)]
-        table.add_row(f"{name} ({metric.upper()})", str(scores.get("n", "")), *cells)
+    table = Table("held-out questions of", "n", "router above Zero", title="real outcomes of real models", title_justify="left")
+    for row in manifest["gates"]["non_inferiority"]["validation"]:
+        table.add_row(f"{row['name']} ({row['metric'].upper()})", str(row["n"]), figure(row))
     console.print(table)
+    console.print("Zero: the best mix of single models that does not look at the prompt; 95 % intervals over questions.")
     console.print(
-        "AIQ: mean quality over the cost range; APGR: share of the strong model's gain over the weak one's, random .5."
+        f"Gates of this artifact: {'passed' if manifest['gates']['passed'] else 'not all passed, see manifest.json'}."
     )
+    for name, scores in dict(manifest["scores"]).items():
+        zero, aiq = scores.get("zero"), scores.get("aiq")
+        if aiq and zero:
+            console.print(f"{name}, n = {scores['n']}: AIQ {figure(aiq)}, Zero {figure(zero)}")
+    for name, frontier in dict(manifest["frontier"]).items():
+        points = ", ".join(f"{quality:.3f} at ${cost:.6f}" for cost, quality in frontier.get("router", [])[:8])
+        if points:
+            console.print(f"frontier of {name}: {points}")
     console.print(
-        f"{beyond} of {len(prompts)} demo prompts lie beyond the predictor's radius, where it trusts only the difficulty."
+        f"{beyond} of {len(prompts)} demo prompts lie beyond the predictor's radius, where only the difficulty counts."
     )
-    console.print(f"Repeat: {artifact.manifest['command']}; make evaluate")
+    console.print(f"Repeat: {manifest['command']}; then make evaluate", markup=False)
 
 
 def candidate(decision: dict[str, Any], model: str) -> dict[str, Any]:
@@ -221,12 +228,9 @@ def dollars(more: dict[str, Any], less: dict[str, Any]) -> str:
     return f"{(more['cost_nanousd'] - less['cost_nanousd']) / 1e9:.5f}"
 
 
-def figure(value: dict[str, float] | None) -> str:
+def figure(value: dict[str, float]) -> str:
     """A score with its interval."""
-    if not value:
-        return "–"
-    interval = f" [{value['low']:.3f}, {value['high']:.3f}]" if "low" in value else ""
-    return f"{value['value']:.3f}{interval}"
+    return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
 
 
 def short(model: str) -> str:

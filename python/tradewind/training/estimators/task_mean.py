@@ -24,11 +24,7 @@ class TaskMean:
 
     def route(self, data: DataSet) -> Routed:
         """The same forecast for all questions of a task."""
-        return sweep(
-            Forecasts(
-                self._means(data, self.trained.score), self._means(data, np.nan_to_num(self.trained.cost_usd))
-            )
-        )
+        return sweep(Forecasts(self._means(data, self.trained.score), self._means(data, np.nan_to_num(self.trained.cost_usd))))
 
     def _means(self, data: DataSet, cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         overall = cells.mean(axis=0)

@@ -186,7 +186,11 @@ impl<'de> Deserialize<'de> for Part<'de> {
 
 fn check(index: usize, message: &Message<'_>) -> Result<(), Error> {
     let role = message.role.as_deref().ok_or_else(|| {
-        Error::new(Code::InvalidRequest, format!("messages[{index}].role"), format!("`messages[{index}].role` is missing; expected one of {}", ROLES.join(", ")))
+        Error::new(
+            Code::InvalidRequest,
+            format!("messages[{index}].role"),
+            format!("`messages[{index}].role` is missing; expected one of {}", ROLES.join(", ")),
+        )
     })?;
     if !ROLES.contains(&role) {
         return Err(Error::new(Code::InvalidRequest, format!("messages[{index}].role"), unknown("role", role, ROLES)));
@@ -201,7 +205,11 @@ fn check(index: usize, message: &Message<'_>) -> Result<(), Error> {
             Some(at) => Err(Error::new(
                 Code::UnsupportedContent,
                 format!("messages[{index}].content[{at}]"),
-                format!("content part of type `{}` cannot be routed and accounted for yet; expected one of {}", excerpt(&parts[at].kind), PARTS.join(", ")),
+                format!(
+                    "content part of type `{}` cannot be routed and accounted for yet; expected one of {}",
+                    excerpt(&parts[at].kind),
+                    PARTS.join(", ")
+                ),
             )),
             None => match parts.iter().position(|part| &*part.kind == "text" && part.text.is_none()) {
                 Some(at) => Err(Error::new(
@@ -219,7 +227,11 @@ fn check(index: usize, message: &Message<'_>) -> Result<(), Error> {
 /// Finds the message that does not read: errors are rare, so the list is read again, one by one.
 fn place(raw: &RawValue, error: &serde_json::Error) -> Error {
     let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
-        return Error::new(Code::InvalidRequest, "messages", format!("`messages` is {}; expected an array of messages", excerpt(raw.get())));
+        return Error::new(
+            Code::InvalidRequest,
+            "messages",
+            format!("`messages` is {}; expected an array of messages", excerpt(raw.get())),
+        );
     };
     for (index, message) in list.iter().enumerate() {
         if let Err(error) = serde_json::from_str::<Message<'_>>(message.get()) {

@@ -109,7 +109,8 @@ pub fn request<'a>(call: &Call<'a>) -> Result<Request<'a>, Error> {
     let facts = Facts {
         input_bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
         tools: needs_tools(&fields)?,
-        json: optional::<ResponseFormat>("response_format", "an object with a `type`", fields.response_format)?.is_some_and(|format| format.r#type.0 != "text"),
+        json: optional::<ResponseFormat>("response_format", "an object with a `type`", fields.response_format)?
+            .is_some_and(|format| format.r#type.0 != "text"),
         stream,
         max_output_tokens: match positive("max_completion_tokens", fields.max_completion_tokens)? {
             Some(tokens) => Some(tokens),
@@ -120,7 +121,14 @@ pub fn request<'a>(call: &Call<'a>) -> Result<Request<'a>, Error> {
     if facts.choices > 128 {
         return Err(Error::new(Code::InvalidRequest, "n", format!("`n` is {}; expected an integer from 1 to 128", facts.choices)));
     }
-    Ok(Request { model: model.0, text: messages.text, own_turn: messages.own_turn, facts, model_span: span(body, model_raw), stream_options: stream_options.transpose()? })
+    Ok(Request {
+        model: model.0,
+        text: messages.text,
+        own_turn: messages.own_turn,
+        facts,
+        model_span: span(body, model_raw),
+        stream_options: stream_options.transpose()?,
+    })
 }
 
 /// The top level, every routed field still raw.
@@ -228,8 +236,9 @@ fn span(body: &str, raw: &RawValue) -> Range<usize> {
 }
 
 fn read<'a, T: Deserialize<'a>>(path: &'static str, expected: &str, raw: &'a RawValue) -> Result<T, Error> {
-    serde_json::from_str(raw.get())
-        .map_err(|_| Error::new(Code::InvalidRequest, path, format!("`{path}` is {}; expected {expected}", crate::error::excerpt(raw.get()))))
+    serde_json::from_str(raw.get()).map_err(|_| {
+        Error::new(Code::InvalidRequest, path, format!("`{path}` is {}; expected {expected}", crate::error::excerpt(raw.get())))
+    })
 }
 
 fn optional<'a, T: Deserialize<'a>>(path: &'static str, expected: &str, raw: Option<&'a RawValue>) -> Result<Option<T>, Error> {
@@ -326,8 +335,16 @@ mod tests {
             (r#"{"model":"a","messages":[{"role":"user","content":"x"}],"n":1000}"#, Code::InvalidRequest, "n"),
             (r#"{"model":"a","messages":[{"role":"king","content":"x"}]}"#, Code::InvalidRequest, "messages[0].role"),
             (r#"{"model":"a","messages":[{"content":"x"}]}"#, Code::InvalidRequest, "messages[0].role"),
-            (r#"{"model":"a","messages":[{"role":"user","content":"x"},{"role":"user","content":7}]}"#, Code::InvalidRequest, "messages[1].content"),
-            (r#"{"model":"a","messages":[{"role":"user","content":[{"type":"text","text":"x"},{"type":"image_url"}]}]}"#, Code::UnsupportedContent, "messages[0].content[1]"),
+            (
+                r#"{"model":"a","messages":[{"role":"user","content":"x"},{"role":"user","content":7}]}"#,
+                Code::InvalidRequest,
+                "messages[1].content",
+            ),
+            (
+                r#"{"model":"a","messages":[{"role":"user","content":[{"type":"text","text":"x"},{"type":"image_url"}]}]}"#,
+                Code::UnsupportedContent,
+                "messages[0].content[1]",
+            ),
         ] {
             let error = check(body.as_bytes()).unwrap_err();
             assert_eq!((error.code, &*error.path), (code, path), "{body}: {error}");
@@ -345,8 +362,16 @@ mod tests {
     #[test]
     fn a_turn_without_own_text_is_said_to_be_one() {
         for (messages, text, own) in [
-            (r#"[{"role":"user","content":"prove it"},{"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","content":"42","tool_call_id":"a"}]"#, "prove it", false),
-            (r#"[{"role":"user","content":"prove it"},{"role":"assistant","content":"…"},{"role":"user","content":" Continue. "}]"#, "prove it", false),
+            (
+                r#"[{"role":"user","content":"prove it"},{"role":"assistant","content":null,"tool_calls":[]},{"role":"tool","content":"42","tool_call_id":"a"}]"#,
+                "prove it",
+                false,
+            ),
+            (
+                r#"[{"role":"user","content":"prove it"},{"role":"assistant","content":"…"},{"role":"user","content":" Continue. "}]"#,
+                "prove it",
+                false,
+            ),
             (r#"[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#, "a\nb", true),
             (r#"[{"role":"system","content":"s"}]"#, "", false),
         ] {

@@ -47,7 +47,10 @@ impl Problem {
     }
 
     fn unknown(path: impl Into<String>, what: &str, found: &str, known: &[&str]) -> Self {
-        Self { accepted: known.iter().map(|&name| name.to_owned()).collect(), ..Self::new("unknown_name", path, unknown(what, found, known)) }
+        Self {
+            accepted: known.iter().map(|&name| name.to_owned()).collect(),
+            ..Self::new("unknown_name", path, unknown(what, found, known))
+        }
     }
 }
 
@@ -64,8 +67,8 @@ pub struct Compiled {
 /// # Errors
 /// Every problem, of which at least one is of severity `Error`.
 pub fn compile(json: &[u8], predictors: &Predictors) -> Result<Compiled, Vec<Problem>> {
-    let source: PlanSource =
-        serde_json::from_slice(json).map_err(|error| vec![Problem::new("unreadable", "", format!("the plan source cannot be read: {error}"))])?;
+    let source: PlanSource = serde_json::from_slice(json)
+        .map_err(|error| vec![Problem::new("unreadable", "", format!("the plan source cannot be read: {error}"))])?;
     if source.schema != SCHEMA {
         return Err(vec![Problem::unknown("schema", "schema", &source.schema, &[SCHEMA])]);
     }
@@ -125,7 +128,11 @@ fn check_model(source: &ModelSource, path: &str, problems: &mut Vec<Problem>) {
     let url = &source.upstream.url;
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).map(|rest| rest.split('/').next().unwrap_or(""));
     if host.is_none_or(str::is_empty) || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        problems.push(Problem::new("invalid_url", format!("{path}.upstream.url"), format!("`{url}` is not an http or https URL with a host")));
+        problems.push(Problem::new(
+            "invalid_url",
+            format!("{path}.upstream.url"),
+            format!("`{url}` is not an http or https URL with a host"),
+        ));
     }
     if !DIALECTS.contains(&source.upstream.dialect.as_str()) {
         problems.push(Problem::unknown(format!("{path}.upstream.dialect"), "dialect", &source.upstream.dialect, DIALECTS));
@@ -155,11 +162,21 @@ fn check_model(source: &ModelSource, path: &str, problems: &mut Vec<Problem>) {
         }
     }
     if source.latency.first_token_ms.is_some_and(|value| !(value.is_finite() && value >= 0.0)) {
-        problems.push(Problem::new("invalid_latency", format!("{path}.latency.first_token_ms"), "a latency is a number of milliseconds, at least 0"));
+        problems.push(Problem::new(
+            "invalid_latency",
+            format!("{path}.latency.first_token_ms"),
+            "a latency is a number of milliseconds, at least 0",
+        ));
     }
 }
 
-fn compile_route(source: &RouteSource, path: &str, models: &HashMap<&str, &Arc<Model>>, predictors: &Predictors, problems: &mut Vec<Problem>) -> Option<Route> {
+fn compile_route(
+    source: &RouteSource,
+    path: &str,
+    models: &HashMap<&str, &Arc<Model>>,
+    predictors: &Predictors,
+    problems: &mut Vec<Problem>,
+) -> Option<Route> {
     if source.id.split('/').filter(|part| !part.is_empty()).count() != 2 {
         problems.push(Problem::new("invalid_id", format!("{path}.id"), format!("`{}` is not `namespace/policy`", source.id)));
     }
@@ -167,7 +184,9 @@ fn compile_route(source: &RouteSource, path: &str, models: &HashMap<&str, &Arc<M
     let mut seen = BTreeSet::new();
     for (index, id) in source.candidates.iter().enumerate() {
         match models.get(id.as_str()) {
-            Some(_) if !seen.insert(id) => problems.push(Problem::new("duplicate", format!("{path}.candidates[{index}]"), format!("`{id}` is a candidate twice"))),
+            Some(_) if !seen.insert(id) => {
+                problems.push(Problem::new("duplicate", format!("{path}.candidates[{index}]"), format!("`{id}` is a candidate twice")))
+            }
             Some(model) => candidates.push(Arc::clone(model)),
             None => {
                 let known: Vec<&str> = models.keys().copied().collect();
@@ -185,19 +204,29 @@ fn compile_route(source: &RouteSource, path: &str, models: &HashMap<&str, &Arc<M
     }
     let predictor = predictors.get(&source.predictor);
     match predictor {
-        None => problems.push(Problem::new("missing_predictor", format!("{path}.predictor"), format!("no predictor `{}` is loaded", source.predictor))),
+        None => problems.push(Problem::new(
+            "missing_predictor",
+            format!("{path}.predictor"),
+            format!("no predictor `{}` is loaded", source.predictor),
+        )),
         Some(predictor) => {
             for model in &candidates {
                 for (field, message) in model.profile.problems(predictor.dimensions()) {
-                    problems.push(Problem::new("profile_mismatch", format!("{path}.candidates"), format!("the profile of `{}` does not fit the predictor: `{field}` {message}", model.id)));
+                    problems.push(Problem::new(
+                        "profile_mismatch",
+                        format!("{path}.candidates"),
+                        format!("the profile of `{}` does not fit the predictor: `{field}` {message}", model.id),
+                    ));
                 }
             }
         }
     }
     check_constraints(&source.constraints, path, problems);
-    for (field, value) in
-        [("request_ms", source.timeouts.request_ms), ("first_token_ms", source.timeouts.first_token_ms), ("stream_idle_ms", source.timeouts.stream_idle_ms)]
-    {
+    for (field, value) in [
+        ("request_ms", source.timeouts.request_ms),
+        ("first_token_ms", source.timeouts.first_token_ms),
+        ("stream_idle_ms", source.timeouts.stream_idle_ms),
+    ] {
         if value == 0 {
             problems.push(Problem::new("invalid_timeout", format!("{path}.timeouts.{field}"), "a timeout is at least 1 ms"));
         }
@@ -243,7 +272,11 @@ fn check_constraints(constraints: &Constraints, path: &str, problems: &mut Vec<P
         problems.push(Problem::new("invalid_constraint", format!("{path}.max_request_nanousd"), "a cap is not negative"));
     }
     if constraints.first_token_ms.is_some_and(|value| !(value.is_finite() && value > 0.0)) {
-        problems.push(Problem::new("invalid_constraint", format!("{path}.first_token_ms"), "a deadline is a positive number of milliseconds"));
+        problems.push(Problem::new(
+            "invalid_constraint",
+            format!("{path}.first_token_ms"),
+            "a deadline is a positive number of milliseconds",
+        ));
     }
 }
 
@@ -260,7 +293,11 @@ fn compile_targets(routes: &[Arc<Route>], problems: &mut Vec<Problem>) -> HashMa
                 }
                 Some(winner) => problems.push(Problem {
                     severity: Severity::Warning,
-                    ..Problem::new("conflicted", format!("routes[{index}].aliases"), format!("alias `{alias}` of `{}` already belongs to `{}`", route.id, routes[winner.route].id))
+                    ..Problem::new(
+                        "conflicted",
+                        format!("routes[{index}].aliases"),
+                        format!("alias `{alias}` of `{}` already belongs to `{}`", route.id, routes[winner.route].id),
+                    )
                 }),
             }
         }

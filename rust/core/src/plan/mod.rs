@@ -172,7 +172,14 @@ impl Plan {
                     // A model is listed by one name; its full id works too.
                     Some(index) if *name == *route.candidates[index].id => {
                         let model = &route.candidates[index];
-                        let listed = if targets.get(model.name()).is_some_and(|other| other.route == target.route && other.candidate == target.candidate) { model.name() } else { &model.id };
+                        let listed = if targets
+                            .get(model.name())
+                            .is_some_and(|other| other.route == target.route && other.candidate == target.candidate)
+                        {
+                            model.name()
+                        } else {
+                            &model.id
+                        };
                         let pool = model.id.len() - model.name().len();
                         Some((listed.to_owned(), model.id[..pool].trim_end_matches('/').to_owned()))
                     }

@@ -75,7 +75,8 @@ fn names_resolve_inside_the_callers_namespace_only() {
     other["candidates"] = json!(["a/pool/dear"]);
     source["routes"].as_array_mut().unwrap().push(other);
     let plan = fixture::compile(&source).map_err(|problems| panic!("{problems:?}")).unwrap().plan;
-    let chosen = |tenant: &str, model: &str| plan.find(tenant, model).map(|view| (view.route.id.to_string(), view.candidates.len(), view.named));
+    let chosen =
+        |tenant: &str, model: &str| plan.find(tenant, model).map(|view| (view.route.id.to_string(), view.candidates.len(), view.named));
     assert_eq!(chosen("a", "auto").unwrap(), ("a/default".to_owned(), 3, false));
     assert_eq!(chosen("b", "auto").unwrap(), ("b/other".to_owned(), 1, false));
     assert_eq!(chosen("a", "cheap").unwrap(), ("a/default".to_owned(), 1, true));

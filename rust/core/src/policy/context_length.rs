@@ -3,8 +3,12 @@
 use super::{Case, Entry, Policy};
 
 /// The row.
-pub const ENTRY: Entry =
-    Entry { name: "context_length", about: "prompt and requested answer fit into the model's context", soft: false, build: |_| Box::new(ContextLength) };
+pub const ENTRY: Entry = Entry {
+    name: "context_length",
+    about: "prompt and requested answer fit into the model's context",
+    soft: false,
+    build: |_| Box::new(ContextLength),
+};
 
 struct ContextLength;
 

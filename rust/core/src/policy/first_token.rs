@@ -3,8 +3,12 @@
 use super::{Case, Entry, Policy, excess};
 
 /// The row.
-pub const ENTRY: Entry =
-    Entry { name: "first_token", about: "the first token is expected before the deadline", soft: true, build: |constraints| Box::new(FirstToken { within_ms: constraints.first_token_ms }) };
+pub const ENTRY: Entry = Entry {
+    name: "first_token",
+    about: "the first token is expected before the deadline",
+    soft: true,
+    build: |constraints| Box::new(FirstToken { within_ms: constraints.first_token_ms }),
+};
 
 struct FirstToken {
     within_ms: Option<f32>,

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use super::{Case, Entry, Policy};
 
 /// The row.
-pub const ENTRY: Entry =
-    Entry { name: "labels", about: "the model carries the labels the route asks for", soft: false, build: |constraints| Box::new(Labels { required: constraints.match_labels.clone() }) };
+pub const ENTRY: Entry = Entry {
+    name: "labels",
+    about: "the model carries the labels the route asks for",
+    soft: false,
+    build: |constraints| Box::new(Labels { required: constraints.match_labels.clone() }),
+};
 
 struct Labels {
     required: BTreeMap<String, String>,

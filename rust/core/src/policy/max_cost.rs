@@ -3,8 +3,12 @@
 use super::{Case, Entry, Policy, excess};
 
 /// The row.
-pub const ENTRY: Entry =
-    Entry { name: "max_cost", about: "the forecast cost stays within the cap", soft: true, build: |constraints| Box::new(MaxCost { nanousd: constraints.max_request_nanousd }) };
+pub const ENTRY: Entry = Entry {
+    name: "max_cost",
+    about: "the forecast cost stays within the cap",
+    soft: true,
+    build: |constraints| Box::new(MaxCost { nanousd: constraints.max_request_nanousd }),
+};
 
 struct MaxCost {
     nanousd: Option<i64>,

@@ -3,8 +3,12 @@
 use super::{Case, Entry, Policy};
 
 /// The row.
-pub const ENTRY: Entry =
-    Entry { name: "min_quality", about: "the forecast quality reaches the floor", soft: true, build: |constraints| Box::new(MinQuality { floor: constraints.min_quality }) };
+pub const ENTRY: Entry = Entry {
+    name: "min_quality",
+    about: "the forecast quality reaches the floor",
+    soft: true,
+    build: |constraints| Box::new(MinQuality { floor: constraints.min_quality }),
+};
 
 struct MinQuality {
     floor: Option<f32>,

@@ -3,8 +3,12 @@
 use super::{Case, Entry, Policy};
 
 /// The row.
-pub const ENTRY: Entry =
-    Entry { name: "output_length", about: "the model can give as long an answer as the call asks for", soft: false, build: |_| Box::new(OutputLength) };
+pub const ENTRY: Entry = Entry {
+    name: "output_length",
+    about: "the model can give as long an answer as the call asks for",
+    soft: false,
+    build: |_| Box::new(OutputLength),
+};
 
 struct OutputLength;
 

@@ -40,9 +40,21 @@ fn cases() -> Vec<Case> {
         ("output_length", |s| s["models"][0]["limits"]["output_tokens"] = json!(10), r#","max_tokens":11"#, none, idle),
         ("health", |_| {}, "", none, Reading { resting_until_ns: 2_000, ..idle }),
         ("concurrency", |s| s["models"][0]["limits"]["concurrent_requests"] = json!(3), "", none, Reading { in_flight: 3, ..idle }),
-        ("max_cost", |s| s["models"][0]["price"]["output_nanousd_per_million"] = json!(1_000_000_000_000_i64), "", Dials { max_cost_usd: Some(0.02), ..none }, idle),
+        (
+            "max_cost",
+            |s| s["models"][0]["price"]["output_nanousd_per_million"] = json!(1_000_000_000_000_i64),
+            "",
+            Dials { max_cost_usd: Some(0.02), ..none },
+            idle,
+        ),
         ("min_quality", |s| s["routes"][0]["constraints"] = json!({"min_quality": 0.6}), "", none, idle),
-        ("first_token", |s| s["routes"][0]["constraints"] = json!({"first_token_ms": 150.0}), "", none, Reading { first_token_ms: Some(151.0), ..idle }),
+        (
+            "first_token",
+            |s| s["routes"][0]["constraints"] = json!({"first_token_ms": 150.0}),
+            "",
+            none,
+            Reading { first_token_ms: Some(151.0), ..idle },
+        ),
     ]
 }
 
@@ -66,7 +78,13 @@ fn without_a_rule_nothing_is_removed() {
 
 #[test]
 fn none_left_is_an_error_that_names_every_policy() {
-    let error = check(|s| s["routes"][0]["constraints"] = json!({"min_quality": 1.0}), "", Dials { max_cost_usd: Some(0.0), willingness_to_pay_usd: None }, Reading::default()).unwrap_err();
+    let error = check(
+        |s| s["routes"][0]["constraints"] = json!({"min_quality": 1.0}),
+        "",
+        Dials { max_cost_usd: Some(0.0), willingness_to_pay_usd: None },
+        Reading::default(),
+    )
+    .unwrap_err();
     assert_eq!((error.code.row().code, error.message.as_str()), ("no_candidate", "no candidate is left; removed by max_cost"));
     let only_cheap = |s: &mut Value| s["routes"][0]["candidates"] = json!(["a/pool/cheap"]);
     let error = check(only_cheap, "", Dials::default(), Reading { resting_until_ns: 5_001_000, ..Reading::default() }).unwrap_err();

@@ -39,7 +39,15 @@ pub(crate) fn forecast(prediction: &Prediction, parameters: &Parameters, model: 
     let input_tokens = input_tokens(facts, reading);
     let output_tokens = output_tokens(prediction, &model.profile, near, model, facts);
     let cost = model.price.cost(u64::from(input_tokens), 0, u64::from(output_tokens));
-    Forecast { quality, quality_sd, input_tokens, output_tokens, cost, first_token_ms: reading.first_token_ms.or(model.first_token_ms), reading }
+    Forecast {
+        quality,
+        quality_sd,
+        input_tokens,
+        output_tokens,
+        cost,
+        first_token_ms: reading.first_token_ms.or(model.first_token_ms),
+        reading,
+    }
 }
 
 /// 1 within the inner radius of the nearest centroid, 0 beyond the outer.
@@ -51,7 +59,11 @@ fn nearness(prediction: &Prediction, parameters: &Parameters) -> f32 {
 fn quality(prediction: &Prediction, parameters: &Parameters, profile: &Profile, near: f32) -> (f32, f32) {
     let deviation = if near > 0.0 {
         let regression = dot(&profile.latent, prediction.latent());
-        let prior = if profile.clusters.is_empty() { 0.0 } else { softmax_mean(prediction.similarity(), parameters.temperature, &profile.clusters) };
+        let prior = if profile.clusters.is_empty() {
+            0.0
+        } else {
+            softmax_mean(prediction.similarity(), parameters.temperature, &profile.clusters)
+        };
         near * (parameters.deviation_blend * regression + (1.0 - parameters.deviation_blend) * prior)
     } else {
         0.0

@@ -15,8 +15,24 @@ use crate::{
 pub const KIND: &str = "tier1/1";
 
 /// Operators of the graph, in any order; another one is a graph of another kind.
-const OPERATORS: &[&str] =
-    &["Add", "Cast", "Clip", "Concat", "Constant", "Div", "Gather", "MatMul", "Mul", "ReduceSum", "Relu", "Reshape", "Sqrt", "Squeeze", "Sub", "Unsqueeze"];
+const OPERATORS: &[&str] = &[
+    "Add",
+    "Cast",
+    "Clip",
+    "Concat",
+    "Constant",
+    "Div",
+    "Gather",
+    "MatMul",
+    "Mul",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Unsqueeze",
+];
 
 /// Sizes of the outputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,8 +117,8 @@ impl<'a> Graph<'a> {
         if let Some(operator) = model.operators.iter().find(|operator| !OPERATORS.contains(operator)) {
             return Err(refused(crate::error::unknown("operator", operator, OPERATORS)));
         }
-        let parameters: Parameters =
-            serde_json::from_str(metadata("tradewind.parameters")?).map_err(|error| refused(format!("metadata `tradewind.parameters`: {error}")))?;
+        let parameters: Parameters = serde_json::from_str(metadata("tradewind.parameters")?)
+            .map_err(|error| refused(format!("metadata `tradewind.parameters`: {error}")))?;
         if let Some(problem) = parameters.problem() {
             return Err(refused(format!("metadata `tradewind.parameters`: {problem}")));
         }
@@ -142,10 +158,16 @@ impl<'a> Graph<'a> {
 
     fn shape(&self, name: &str, element: Element, expected: &[Option<usize>]) -> Result<&[usize], Error> {
         let tensor = self.model.tensors.get(name).ok_or_else(|| refused(format!("initialiser `{name}` is missing")))?;
-        let fits = tensor.dims.len() == expected.len() && tensor.dims.iter().zip(expected).all(|(found, expected)| expected.is_none_or(|size| size == *found));
+        let fits = tensor.dims.len() == expected.len()
+            && tensor.dims.iter().zip(expected).all(|(found, expected)| expected.is_none_or(|size| size == *found));
         if tensor.element != element || !fits {
             let wanted: Vec<String> = expected.iter().map(|size| size.map_or("any".to_owned(), |size| size.to_string())).collect();
-            return Err(refused(format!("initialiser `{name}` is {:?} {:?}; expected {element:?} [{}]", tensor.element, tensor.dims, wanted.join(", "))));
+            return Err(refused(format!(
+                "initialiser `{name}` is {:?} {:?}; expected {element:?} [{}]",
+                tensor.element,
+                tensor.dims,
+                wanted.join(", ")
+            )));
         }
         Ok(&tensor.dims)
     }
@@ -177,7 +199,11 @@ mod tests {
         let good = tiny(|_, _| {});
         let dimensions = Graph::read(&good).unwrap().dimensions;
         assert_eq!(dimensions, Dimensions { heads: 2, latent: 1, length: 1, clusters: 1 });
-        for (old, new, part) in [("centroids", "centroidz", "`centroids` is missing"), ("tier1/1", "tier9/9", "unknown graph"), ("sha256:", "sha255:", "feature schema")] {
+        for (old, new, part) in [
+            ("centroids", "centroidz", "`centroids` is missing"),
+            ("tier1/1", "tier9/9", "unknown graph"),
+            ("sha256:", "sha255:", "feature schema"),
+        ] {
             let at = good.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
             let mut bad = good.clone();
             bad[at..at + new.len()].copy_from_slice(new.as_bytes());

@@ -61,7 +61,8 @@ impl Native {
     #[must_use]
     pub fn new(graph: &Graph<'_>) -> Self {
         let table = graph.int8("table");
-        let rows: Box<[(f32, f32)]> = graph.floats("table_scale").iter().copied().zip(graph.floats("token_weight").iter().copied()).collect();
+        let rows: Box<[(f32, f32)]> =
+            graph.floats("table_scale").iter().copied().zip(graph.floats("token_weight").iter().copied()).collect();
         Self {
             dimensions: graph.dimensions,
             embedding: table.len() / rows.len().max(1),
@@ -134,7 +135,12 @@ mod tests {
     fn an_initialiser_changes_the_digest_and_the_prediction() {
         let features = Features::of("Why is the sky blue?");
         let plain = Predictor::native(&tiny(|_, _| {})).unwrap();
-        let changed = Predictor::native(&tiny(|name, values| if name == "difficulty_out_bias" { values[0] += 1.0 })).unwrap();
+        let changed = Predictor::native(&tiny(|name, values| {
+            if name == "difficulty_out_bias" {
+                values[0] += 1.0
+            }
+        }))
+        .unwrap();
         assert_ne!(plain.digest(), changed.digest());
         let (a, b) = (plain.predict(&features).unwrap(), changed.predict(&features).unwrap());
         assert!((b.difficulty()[0] - a.difficulty()[0] - 1.0).abs() < 1e-6);

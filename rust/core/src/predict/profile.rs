@@ -78,9 +78,11 @@ impl Profile {
     #[must_use]
     pub fn problems(&self, dimensions: Dimensions) -> Vec<(&'static str, String)> {
         let mut problems = Vec::new();
-        for (field, values, expected) in
-            [("latent", &self.latent, dimensions.latent), ("clusters", &self.clusters, dimensions.clusters), ("length.latent", &self.length.latent, dimensions.length)]
-        {
+        for (field, values, expected) in [
+            ("latent", &self.latent, dimensions.latent),
+            ("clusters", &self.clusters, dimensions.clusters),
+            ("length.latent", &self.length.latent, dimensions.length),
+        ] {
             if !values.is_empty() && values.len() != expected {
                 problems.push((field, format!("has {} values; the predictor has {expected}", values.len())));
             }

@@ -40,7 +40,11 @@ pub fn tiny(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
     first[embedding] = 0.5;
     for (name, dims, values) in [
         ("table_scale", vec![vocabulary, 1], vec![0.1; vocabulary]),
-        ("token_weight", vec![vocabulary], { let mut w = vec![1.0; vocabulary]; w[0] = 0.0; w }),
+        ("token_weight", vec![vocabulary], {
+            let mut w = vec![1.0; vocabulary];
+            w[0] = 0.0;
+            w
+        }),
         ("surface_mean", vec![surface], vec![0.0; surface]),
         ("surface_inverse_sd", vec![surface], vec![1.0; surface]),
         ("difficulty_hidden_weight", vec![embedding + surface, 1], first),
@@ -62,8 +66,10 @@ pub fn tiny(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
     }
     let mut model = Vec::new();
     field(7, &graph, &mut model);
-    let parameters = r#"{"inner_radius":0.5,"outer_radius":0.8,"difficulty_beyond":0.5,"deviation_blend":0.5,"temperature":0.1,"prior_sd":0.1}"#;
-    for (key, value) in [("tradewind.graph", KIND), ("tradewind.feature_schema", features::schema()), ("tradewind.parameters", parameters)] {
+    let parameters =
+        r#"{"inner_radius":0.5,"outer_radius":0.8,"difficulty_beyond":0.5,"deviation_blend":0.5,"temperature":0.1,"prior_sd":0.1}"#;
+    for (key, value) in [("tradewind.graph", KIND), ("tradewind.feature_schema", features::schema()), ("tradewind.parameters", parameters)]
+    {
         let mut entry = Vec::new();
         field(1, key.as_bytes(), &mut entry);
         field(2, value.as_bytes(), &mut entry);

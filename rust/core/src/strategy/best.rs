@@ -26,6 +26,8 @@ impl Strategy for Best {
 
     fn rank(&self, admitted: &Admitted<'_>, _objective: &Objective, _seed: u64) -> Ranking {
         // Among equals the cheapest: a nano-dollar weighs less than any difference of quality that f32 can hold near 1.
-        Ranking::certain(admitted.ordered_by(|index| -f64::from(admitted.forecasts[index].quality) + admitted.forecasts[index].cost.usd() * 1e-12))
+        Ranking::certain(
+            admitted.ordered_by(|index| -f64::from(admitted.forecasts[index].quality) + admitted.forecasts[index].cost.usd() * 1e-12),
+        )
     }
 }

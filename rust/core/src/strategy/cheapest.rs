@@ -26,6 +26,8 @@ impl Strategy for Cheapest {
 
     // Those that miss the floor carry a violation, by which `ordered_by` sorts first.
     fn rank(&self, admitted: &Admitted<'_>, _objective: &Objective, _seed: u64) -> Ranking {
-        Ranking::certain(admitted.ordered_by(|index| admitted.forecasts[index].cost.usd() - f64::from(admitted.forecasts[index].quality) * 1e-15))
+        Ranking::certain(
+            admitted.ordered_by(|index| admitted.forecasts[index].cost.usd() - f64::from(admitted.forecasts[index].quality) * 1e-15),
+        )
     }
 }

@@ -84,7 +84,10 @@ impl Refusal {
 /// An unknown name, a key that is neither `type` nor the name, or parameters that do not fit.
 pub fn build(source: &Map<String, Value>, candidates: &[Arc<Model>]) -> Result<Box<dyn Strategy>, Refusal> {
     let names: Vec<&str> = TABLE.iter().map(|entry| entry.name).collect();
-    let name = source.get("type").and_then(Value::as_str).ok_or_else(|| Refusal::new(".type", format!("`type` is missing; expected one of {}", names.join(", "))))?;
+    let name = source
+        .get("type")
+        .and_then(Value::as_str)
+        .ok_or_else(|| Refusal::new(".type", format!("`type` is missing; expected one of {}", names.join(", "))))?;
     let entry = TABLE.iter().find(|entry| entry.name == name).ok_or_else(|| Refusal {
         accepted: names.iter().map(|&name| name.to_owned()).collect(),
         ..Refusal::new(".type", unknown("strategy", name, &names))

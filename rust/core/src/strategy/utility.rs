@@ -13,7 +13,10 @@ pub const ENTRY: Entry = Entry {
     build: |value, _| {
         let Parameters { willingness_to_pay_usd } = parameters(value)?;
         if !(0.0..=1e6).contains(&willingness_to_pay_usd) {
-            return Err(Refusal::new(".willingness_to_pay_usd", format!("{willingness_to_pay_usd} is not an amount of USD from 0 to 1000000")));
+            return Err(Refusal::new(
+                ".willingness_to_pay_usd",
+                format!("{willingness_to_pay_usd} is not an amount of USD from 0 to 1000000"),
+            ));
         }
         Ok(Box::new(Utility { willingness_to_pay_usd }))
     },

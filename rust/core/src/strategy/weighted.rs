@@ -46,7 +46,8 @@ impl Strategy for Weighted {
         let Some(&first) = order.first() else { return Ranking::certain(order) };
         // Weights split what the policies leave; a larger violation never comes before a smaller one.
         let least = admitted.admissions[first].violation;
-        let (mut pool, rest): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|&index| admitted.admissions[index].violation <= least);
+        let (mut pool, rest): (Vec<usize>, Vec<usize>) =
+            order.into_iter().partition(|&index| admitted.admissions[index].violation <= least);
         let weight = |index: usize| u64::from(self.weights.get(&admitted.candidates[index].id).copied().unwrap_or(0));
         let mut state = seed;
         let mut order = Vec::with_capacity(pool.len() + rest.len());
