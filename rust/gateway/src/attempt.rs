@@ -212,11 +212,14 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Result<(), Trouble> {
     Err(Trouble { code, what, retry_after_ms: retry_after_ms(headers), worked: false })
 }
 
+/// Longest rest that an upstream may ask for: an hour.
+const MAX_RETRY_AFTER_MS: f64 = 3_600_000.0;
+
 /// Milliseconds that an upstream asks us to wait: seconds, or the milliseconds some vendors send. A date is not looked at.
 fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|value| (0.0..=1e9).contains(value));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded above")]
-    let rounded = |milliseconds: f64| milliseconds.ceil() as u64;
+    let rounded = |milliseconds: f64| milliseconds.min(MAX_RETRY_AFTER_MS).ceil() as u64;
     number("retry-after-ms").map(rounded).or_else(|| number("retry-after").map(|seconds| rounded(seconds * 1e3)))
 }
 

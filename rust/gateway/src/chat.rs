@@ -71,7 +71,11 @@ async fn run(
         response
     };
     let decision = match decide(engine, routing, headers, call, request) {
-        Ok((decision, dials)) => {
+        Ok(Decided { decision, dials, session }) => {
+            if let Some(session) = session {
+                let prediction = Arc::new(decision.prediction.clone());
+                engine.sessions().remember(&call.identity.tenant, session, prediction, Instant::now());
+            }
             let decision = Arc::new(decision);
             account.decided(Arc::clone(&decision), dials);
             decision
@@ -97,14 +101,14 @@ async fn run(
     response
 }
 
-/// Reads the dials, decides, and remembers the session's turn.
-fn decide(
+/// Reads the dials and the session, and decides.
+fn decide<'h>(
     engine: &Engine,
     routing: &Routing,
-    headers: &HeaderMap,
+    headers: &'h HeaderMap,
     call: &Call<'_>,
     request: &Request<'_>,
-) -> Result<(Decision, Dials), Error> {
+) -> Result<Decided<'h>, Error> {
     let dials = Dials::parse(text(headers, WILLINGNESS_TO_PAY)?, text(headers, MAX_COST)?)?;
     let session = text(headers, SESSION)?;
     if session.is_some_and(|session| session.is_empty() || session.len() > MAX_SESSION) {
@@ -115,20 +119,24 @@ fn decide(
     let now = engine.draw();
     let call = Call { dials, ..*call };
     let decision = decide_request(&routing.plan, &call, request, &Hints {}, &routing.live(last.as_deref()), now)?;
-    if let Some(session) = session {
-        engine.sessions().remember(tenant, session, Arc::new(decision.prediction.clone()), Instant::now());
-    }
-    Ok((decision, dials))
+    Ok(Decided { decision, dials, session })
 }
 
-/// Serves `POST /v1/decide`: the decision that a call would get, nothing called, nothing remembered but the session's turn.
+/// A decision and what of the headers it rests on.
+struct Decided<'h> {
+    decision: Decision,
+    dials: Dials,
+    session: Option<&'h str>,
+}
+
+/// Serves `POST /v1/decide`: the decision that a call would get, nothing called, nothing remembered.
 pub(crate) fn explain(engine: &Arc<Engine>, headers: &HeaderMap, body: &Bytes, caller: &Caller) -> Response<AnswerBody> {
     let started = Instant::now();
     let explained = || {
         let routing = engine.routing()?;
         let call = Call { body, identity: &caller.identity, dials: Dials::default() };
         let request = parse::request(&call)?;
-        let (decision, _) = decide(engine, &routing, headers, &call, &request)?;
+        let decision = decide(engine, &routing, headers, &call, &request)?.decision;
         Ok::<_, Error>((routing, decision))
     };
     match explained() {

@@ -78,7 +78,7 @@ impl ModelState {
             return;
         }
         let failures = self.failures.fetch_add(1, Relaxed);
-        let rest_ms = retry_after_ms.unwrap_or_else(|| rest_ms.saturating_mul(1 << failures.min(20))).min(max_rest_ms);
+        let rest_ms = retry_after_ms.unwrap_or_else(|| rest_ms.saturating_mul(1 << failures.min(20)).min(max_rest_ms));
         self.resting_until_ns.fetch_max(now_ns.saturating_add(rest_ms.saturating_mul(1_000_000)), Relaxed);
     }
 
@@ -138,8 +138,8 @@ mod tests {
             now = until;
         }
         state.succeeded();
-        state.failed(now, Some(3000), 1000, 5000);
-        assert_eq!((state.reading().resting_until_ns - now) / 1_000_000, 3000);
+        state.failed(now, Some(7000), 1000, 5000);
+        assert_eq!((state.reading().resting_until_ns - now) / 1_000_000, 7000);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct Settings {
     pub max_answer_bytes: usize,
     /// Milliseconds that a model rests after its first failure, when the upstream names no time. Doubles with each. Default 1,000.
     pub rest_ms: u64,
-    /// Longest rest in milliseconds, also of what an upstream asks for. Default 30,000.
+    /// Longest rest in milliseconds that doubling comes to; what an upstream asks for is kept up to an hour. Default 30,000.
     pub max_rest_ms: u64,
     /// Sessions remembered at once (`x-tradewind-session`). Default 100,000.
     pub max_sessions: usize,

@@ -176,7 +176,9 @@ fn tls() -> io::Result<Arc<rustls::ClientConfig>> {
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
-        Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
     };
     CONFIG.get_or_init(load).clone().map_err(io::Error::other)
 }
