@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
 use tradewind_core::{
     Code, Error, Now,
+    features::Features,
     plan::{self, Predictors, Problem},
     predict::Predictor,
 };
@@ -137,6 +138,8 @@ impl Engine {
                 ));
             }
         };
+        // The tables of the tokenizer and of the predictor are made here, not while the first caller waits.
+        predictor.predict(&Features::of("What is the capital of France?"))?;
         let digest = Arc::clone(predictor.digest());
         self.predictors.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_string(), Arc::new(predictor));
         Ok(digest)
