@@ -9,7 +9,7 @@ strong one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class Scores:
         return {
             "n": self.n,
             "models": list(self.models),
-            **{name: asdict(value) if value else None for name, value in self.values.items()},
+            **{name: value.document() if value else None for name, value in self.values.items()},
             "frontier": self.frontier,
             **self.facts,
         }
@@ -168,12 +168,12 @@ def _routers(
     if split.held_out is None:
         raise UsageError(f"`--fit {entry.name}` needs a split: without one it would learn what it is tested on")
     say(f"fitting {entry.name}")
-    given = _given(options, split, tables)
+    given = _given(options, split, tables, say)
     stems = {str(stem)[: manifest.STEM_DIGITS] for data in given.sets for stem in data.stems}
     return entry.prepare(given), frozenset(stems), f"fitted: {entry.name}"
 
 
-def _given(options: Options, split: Split, tables: Sequence[DataSet]) -> Given:
+def _given(options: Options, split: Split, tables: Sequence[DataSet], say: Callable[[str], None]) -> Given:
     """The training sets without the evaluated questions. A set of the data folder that is not one of them is
     not learned from, except for profiles of its own models."""
     listed = prices.load(options.data)
@@ -188,7 +188,19 @@ def _given(options: Options, split: Split, tables: Sequence[DataSet]) -> Given:
     if not any(len(data) for data in sets):
         # A folder of a user's own sets: these are then what there is to learn from.
         sets = [datasets.for_training(data.take(split.trained(data)), ()) for data in tables]
-    return Given([data for data in sets if len(data)], prompts.halves(prompts.load())[0], options.seed)
+    return Given([data for data in sets if len(data)], prompts.halves(prompts.load())[0], options.seed, _stages(say))
+
+
+def _stages(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
+    """Says each stage of fitting once."""
+    said: set[str] = set()
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in said:
+            said.add(stage)
+            say(stage)
+
+    return report
 
 
 def _known_only(options: Options, pool: DataSet, split: Split) -> Router:

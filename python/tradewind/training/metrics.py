@@ -29,6 +29,10 @@ class Interval:
     low: float
     high: float
 
+    def document(self) -> dict[str, float | None]:
+        """As JSON has it: null where a figure does not exist (a metric without a value in any draw)."""
+        return {name: number if np.isfinite(number) else None for name, number in vars(self).items()}
+
 
 def draws(questions: int, seed: int, count: int = DRAWS) -> Floats:
     """Weights [1 + count, n]: the sample itself, then draws with replacement (Efron 1979)."""

@@ -229,6 +229,7 @@ def difficulty_beyond(corpus: Corpus, settings: Settings, seed: int, say: Say = 
     Where the forecast knows nothing, 0 is best: every question then counts as an average one.
     """
     found = {}
+    light = replace(settings, heads=replace(settings.heads, sees=("both", "both"), epochs=6))
     for material in corpus.materials:
         name = material.data.name
         others = without([m for m in corpus.materials if m.data.name != name], frozenset(material.data.stems.tolist()))
@@ -236,9 +237,7 @@ def difficulty_beyond(corpus: Corpus, settings: Settings, seed: int, say: Say = 
         if len(others) < 2 or len(material.data) < MINIMUM_SET:
             continue
         rng = np.random.default_rng(seed)
-        started = tier1.fit_difficulty(
-            replace(corpus, materials=tuple(others)), settings, rng, _part(say, f"leaving out {name}")
-        )
+        started = tier1.fit_difficulty(replace(corpus, materials=tuple(others)), light, rng, _part(say, f"leaving out {name}"))
         found[name] = _best_factor(started, material)
     return found
 

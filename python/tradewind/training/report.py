@@ -50,10 +50,11 @@ def markdown(document: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(value: Mapping[str, float] | None) -> str:
+def _cell(value: Mapping[str, float | None] | None) -> str:
     if value is None:
         return "–"
-    return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+    parts = ["–" if value[key] is None else f"{value[key]:.4f}" for key in ("value", "low", "high")]
+    return f"{parts[0]} [{parts[1]}, {parts[2]}]"
 
 
 def draw(path: Path, name: str, scores: Mapping[str, Any]) -> None:
