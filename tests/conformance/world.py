@@ -59,7 +59,6 @@ def plan_source(simulator: str, odd: str, digest: str) -> plan.PlanSource:
     plain = routing.model("plain", f"{simulator}/v1", capabilities=())
     short = routing.model("short", f"{simulator}/v1", limits=plan.Limits(context_tokens=500, output_tokens=8))
     late = routing.model("late", f"{simulator}/v1", latency=plan.Latency(first_token_ms=1000.0))
-    quick = plan.Timeouts(first_token_ms=100)
 
     def route(name: str, models: list[plan.Model], strategy: object = "best", **more: object) -> plan.Route:
         return routing.route(name, digest, models, strategy, **more)  # type: ignore[arg-type]
@@ -68,7 +67,8 @@ def plan_source(simulator: str, odd: str, digest: str) -> plan.PlanSource:
         route("auto", good, STRATEGIES["utility"]),
         *(route(name, good, strategy) for name, strategy in STRATEGIES.items()),
         route("failover", [by_name["fails"], good[0]], {"type": "pinned", "pinned": {"model": "fails"}}),
-        *(route(f"to-{name}", [model], timeouts=quick, retry_attempts=0) for name, model in by_name.items()),
+        *(route(f"to-{name}", [by_name[name]], retry_attempts=0) for name in by_name if name != "silent"),
+        route("to-silent", [by_name["silent"]], timeouts=plan.Timeouts(first_token_ms=100), retry_attempts=0),
         route("labels", good, constraints=plan.Constraints(match_labels={"region": "eu"})),
         route("capability", [plain]),
         route("lengths", [short]),
