@@ -195,14 +195,13 @@ def measured(console: Console, prompts: Sequence[Prompt]) -> None:
     engine = Engine.from_config()
     outer = float(manifest["parameters"]["outer_radius"])
     beyond = sum(1 - max(engine.classify(prompt.text)["similarity"]) > outer for prompt in prompts)
-    table = Table("held-out questions of", "n", "router above Zero", title="real outcomes of real models", title_justify="left")
-    for row in manifest["gates"]["non_inferiority"]["validation"]:
-        table.add_row(f"{row['name']} ({row['metric'].upper()})", str(row["n"]), figure(row))
-    console.print(table)
-    console.print("Zero: the best mix of single models that does not look at the prompt; 95 % intervals over questions.")
-    console.print(
-        f"Gates of this artifact: {'passed' if manifest['gates']['passed'] else 'not all passed, see manifest.json'}."
-    )
+    gates = manifest["gates"]
+    console.print("[bold]Measured on real outcomes of real models, from the artifact's manifest:[/]")
+    for one in gates.get("non_inferiority", {}).get("validation", []):
+        console.print(f"held-out questions of {one['name']}, n = {one['n']}: {one['metric'].upper()} above Zero {figure(one)}")
+    state = "passed" if gates["passed"] else gates.get("note", "not all passed, see manifest.json")
+    console.print(f"Gates: {state}.")
+    console.print("Zero is the best mix of single models that does not look at the prompt; 95 % intervals over questions.")
     for name, scores in dict(manifest["scores"]).items():
         zero, aiq = scores.get("zero"), scores.get("aiq")
         if aiq and zero:
@@ -214,7 +213,7 @@ def measured(console: Console, prompts: Sequence[Prompt]) -> None:
     console.print(
         f"{beyond} of {len(prompts)} demo prompts lie beyond the predictor's radius, where only the difficulty counts."
     )
-    console.print(f"Repeat: {manifest['command']}; then make evaluate", markup=False)
+    console.print(f"Trained by: {manifest['command']}. Repeat the figures: {manifest['scores_command']}", markup=False)
 
 
 def candidate(decision: dict[str, Any], model: str) -> dict[str, Any]:
