@@ -68,7 +68,7 @@ def plan_source(simulator: str, odd: str, digest: str) -> plan.PlanSource:
         *(route(name, good, strategy) for name, strategy in STRATEGIES.items()),
         route("failover", [by_name["fails"], good[0]], {"type": "pinned", "pinned": {"model": "fails"}}),
         *(route(f"to-{name}", [by_name[name]], retry_attempts=0) for name in by_name if name != "silent"),
-        route("to-silent", [by_name["silent"]], timeouts=plan.Timeouts(first_token_ms=100), retry_attempts=0),
+        route("to-silent", [by_name["silent"]], timeouts=plan.Timeouts(first_token_ms=50, stream_idle_ms=50), retry_attempts=0),
         route("labels", good, constraints=plan.Constraints(match_labels={"region": "eu"})),
         route("capability", [plain]),
         route("lengths", [short]),

@@ -92,8 +92,11 @@ class Timeouts(Shape):
     """How long to wait."""
 
     request: formats.Duration = Field(default="60s", description="Whole request, all attempts.")
-    first_token: formats.Duration = Field(default="15s", description="First byte of the answer of one attempt.")
-    stream_idle: formats.Duration = Field(default="30s", description="Silence within a stream.")
+    first_token: formats.Duration = Field(default="15s", description="First byte of a stream of one attempt.")
+    stream_idle: formats.Duration = Field(
+        default="30s",
+        description="Silence within a stream; an answer that is no stream may take `firstToken` and this to its first byte.",
+    )
 
 
 class Retry(Shape):

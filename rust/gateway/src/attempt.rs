@@ -7,7 +7,12 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
-use tradewind_core::{Code, Decision, Error, decision::Candidate, parse, plan::Model};
+use tradewind_core::{
+    Code, Decision, Error,
+    decision::Candidate,
+    parse,
+    plan::{Model, Timeouts},
+};
 
 use crate::{
     account::{Account, End},
@@ -106,8 +111,7 @@ async fn call(ask: &Ask<'_>, model: &Arc<Model>, account: &mut Account) -> Resul
     let credential = credential(ask.engine, &target.endpoint)
         .map_err(|name| fault(Code::UpstreamRejected, format!("its credential `{name}` is not there")))?;
     let body = splice::body(ask.body, ask.request, &target.endpoint.model);
-    let patience = Duration::from_millis(ask.decision.timeouts.first_token_ms);
-    let first_byte_by = (Instant::now() + patience).min(ask.deadline);
+    let first_byte_by = (Instant::now() + patience(&ask.decision.timeouts, ask.request.facts.stream)).min(ask.deadline);
     let pool = ask.engine.pool();
     let answering = answering(ask, target, place, credential, body, first_byte_by, account, pool);
     let result = answering.await;
@@ -125,6 +129,13 @@ async fn call(ask: &Ask<'_>, model: &Arc<Model>, account: &mut Account) -> Resul
             Err(Failed { error, worked })
         }
     }
+}
+
+/// How long the first byte of an answer may take. Without a stream all of the answer is generated before it: that may take as long as
+/// the longest silence within a stream, too.
+fn patience(timeouts: &Timeouts, stream: bool) -> Duration {
+    let idle_ms = if stream { 0 } else { timeouts.stream_idle_ms };
+    Duration::from_millis(timeouts.first_token_ms.saturating_add(idle_ms))
 }
 
 /// What an upstream did wrong.

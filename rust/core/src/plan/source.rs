@@ -151,9 +151,10 @@ pub enum WhenUnsatisfied {
 pub struct Timeouts {
     /// Whole request, all attempts.
     pub request_ms: u64,
-    /// First byte of an answer of one attempt.
+    /// First byte of a stream of one attempt.
     pub first_token_ms: u64,
-    /// Silence within a stream.
+    /// Silence within a stream. An answer that is no stream is generated before its first byte, which may take `first_token_ms` and
+    /// this together.
     pub stream_idle_ms: u64,
 }
 

@@ -1,10 +1,13 @@
 //! What fails before the first byte is answered by another model.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::{
     gateway::{Gateway, QUESTION, STREAM, plan, plan_of},
-    upstream::{DONE, Scene, Upstream, status, unary, word},
+    upstream::{DONE, Scene, Upstream, status, unary, unary_body, word},
 };
 
 /// The codes and statuses of the attempts of the only outcome.
@@ -17,7 +20,7 @@ async fn check(body: &str, scene: Scene, code: &str, seen: Value) {
     let good = if body == STREAM { Scene::Stream(vec![word("b"), DONE.to_owned()]) } else { unary("b", 1, 1) };
     let second = Upstream::start(vec![good]).await;
     let mut plan = plan(&[&first, &second]);
-    plan["routes"][0]["timeouts"]["first_token_ms"] = json!(300);
+    plan["routes"][0]["timeouts"] = json!({"first_token_ms": 200, "stream_idle_ms": 100});
     let gateway = Gateway::with(&plan, |_| {});
     let answer = gateway.answer(body).await;
     assert_eq!((answer.status, answer.header("x-tradewind-model")), (200, "default/pool/m1"), "{scene:?}: {}", answer.body);
@@ -52,6 +55,33 @@ async fn silence_and_breaks_before_the_first_byte_fail_over() {
     check(STREAM, Scene::Torn(vec![": ping\n\ndata: {\"par".to_owned()]), "upstream_broken", json!(200)).await;
     check(STREAM, Scene::Stream(vec!["data: {\"error\":{\"message\":\"full\"}}\n\n".to_owned()]), "upstream_status", json!(200)).await;
     check(QUESTION, Scene::Half, "upstream_broken", json!(200)).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_stream_may_be_generated_before_its_first_byte() {
+    let asked = Arc::new(Notify::new());
+    let first = Upstream::start(vec![Scene::Held(Arc::clone(&asked), unary_body("a", 1, 1)), Scene::Hang]).await;
+    let second = Upstream::start(vec![Scene::Stream(vec![word("b"), DONE.to_owned()])]).await;
+    let mut plan = plan(&[&first, &second]);
+    plan["routes"][0]["timeouts"]["first_token_ms"] = json!(50);
+    let gateway = Gateway::with(&plan, |_| {});
+    let slow = gateway.answer(QUESTION);
+    tokio::pin!(slow);
+    tokio::select! {
+        _ = &mut slow => unreachable!("it is held"),
+        () = first.asked.notified() => {}
+    }
+    // The stream is asked for later and fails over first.
+    let stream = gateway.answer(STREAM);
+    tokio::pin!(stream);
+    let stream = tokio::select! {
+        _ = &mut slow => unreachable!("it is held"),
+        stream = &mut stream => stream,
+    };
+    assert_eq!(stream.header("x-tradewind-model"), "default/pool/m1");
+    asked.notify_one();
+    let answer = slow.await;
+    assert_eq!((answer.status, answer.header("x-tradewind-model")), (200, "default/pool/m0"), "{}", answer.body);
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub enum Scene {
     Silent(Vec<String>),
     /// A stream, each chunk of which is asked for by the test.
     Asked(Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<String>>>),
+    /// A whole answer, not a byte of which goes out before the test asks for it; the connection is kept.
+    Held(Arc<Notify>, String),
     /// The connection is closed without a byte.
     Hang,
     /// The head of an answer and half of its body.
@@ -143,6 +145,11 @@ impl Stage {
                     send(stream, &chunk).await;
                 }
                 stream.write_all(b"0\r\n\r\n").await.is_ok()
+            }
+            Scene::Held(asked, body) => {
+                asked.notified().await;
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).await.is_ok()
             }
             Scene::Hang => {
                 self.until_left(stream).await;
