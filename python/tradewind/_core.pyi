@@ -137,7 +137,10 @@ class Gateway:
         """What `GET /plan` answers, as JSON."""
 
     def drain(self) -> bool:
-        """Refuses new calls, waits for those in flight, closes listener and ledger; gives whether all ended in time."""
+        """Refuses new calls, waits for those in flight, cuts the rest, closes listener and ledger.
+
+        Gives whether all ended in time.
+        """
 
     def call(
         self,

@@ -238,7 +238,7 @@ class Gateway:
         return status
 
     def drain(self) -> bool:
-        """Takes no new calls, waits `drain_s` for those in flight, closes the native door and the ledger.
+        """Takes no new calls, waits `drain_s` for those in flight, cuts the rest, closes the native door and the ledger.
 
         Gives whether all of them ended in time. Blocks, with the GIL released; may be called again.
         """

@@ -372,6 +372,7 @@ CASES = PAGES + CALLS + REFUSED_REQUESTS + REFUSED_BY_POLICY + FAULTS
 ELSEWHERE = {
     "all_resting": "test_states: it takes a failure first",
     "draining": "test_states: it takes a shutdown in the middle of a request",
+    "drain_timeout": "test_states: it is in the outcome of a call that is cut",
     "request_timeout": "test_states: it takes a request that stays incomplete",
     "client_gone": "nobody is left to read it: it is in the outcome",
     "invalid_plan": "no request causes it: a swap raises it",

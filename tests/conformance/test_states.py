@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import http_calls
@@ -16,7 +17,8 @@ from world import World
 import doors
 import routing
 import scripted
-from tradewind.artifacts import plan, predictor
+from tradewind.artifacts import outcome, plan, predictor
+from tradewind.artifacts.outcome import Outcome
 
 
 def post(url: str, model: str, **more: object) -> Answer:
@@ -87,6 +89,27 @@ def test_a_gateway_that_shuts_down_takes_no_new_call(executor_world: World, door
         drained.join()
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b'"draining"' in answer
+
+
+def test_calls_that_are_cut_at_the_end_of_a_drain_say_so_in_their_outcomes(graph: bytes, door: str, tmp_path: Path) -> None:
+    silent, held = scripted.Silent(), scripted.Held()
+    with scripted.Scripted({"silent": silent, "held": held}) as upstream:
+        models = [routing.model(name, upstream.url) for name in ("silent", "held")]
+        routes = tuple(routing.route(found.upstream.model, predictor.digest_of(graph), [found], "best") for found in models)
+        source = plan.PlanSource(models=tuple(models), routes=routes).to_json()
+        with (
+            doors.opened(source, [graph], {"drain_s": 0, "ledger_dir": str(tmp_path)}) as opened,
+            closing(begin(opened.url(door), ask("silent"))),
+            closing(begin(opened.url(door), ask("held", stream=True))) as stream,
+        ):
+            assert held.chunk in received(stream, held.chunk)
+            assert silent.reached.wait(10)
+            assert not opened.gateway.drain()
+            assert held.left.wait(10)
+            assert silent.left.wait(10)
+    found = [line.document for line in outcome.read(tmp_path) if isinstance(line, Outcome)]
+    assert [(line["error"], line["attempts"][0]["error"]) for line in found] == [("drain_timeout", "drain_timeout")] * 2
+    assert {line["answered_by"] for line in found} == {None, "default/chat/held"}
 
 
 def test_a_broken_plan_is_refused_and_the_old_one_kept(executor_world: World, door: str) -> None:

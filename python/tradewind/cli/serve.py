@@ -161,7 +161,8 @@ class Shim:
                 access_log=False,
                 server_header=False,
                 date_header=True,
-                timeout_graceful_shutdown=settings.drain_s,
+                # Longer than the gateway's, which cuts the calls that are left and says so in their outcomes.
+                timeout_graceful_shutdown=settings.drain_s + 1,
             )
         )
         # Signals are the command's; uvicorn would take them only on the main thread.

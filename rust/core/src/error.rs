@@ -82,6 +82,7 @@ codes! {
     ClientGone "client_gone" Client false 499 "invalid_request_error" "the client left before the answer was complete";
     NoPlan "no_plan" Internal true 503 "api_error" "no plan is loaded yet";
     Draining "draining" Internal true 503 "api_error" "the gateway is shutting down";
+    DrainTimeout "drain_timeout" Internal true 503 "api_error" "the gateway shut down before the answer was complete";
     InvalidPlan "invalid_plan" Internal false 500 "api_error" "a plan that does not compile";
     InvalidPredictor "invalid_predictor" Internal false 500 "api_error" "a predictor that cannot be loaded, or was trained on other features";
     Internal "internal" Internal true 500 "api_error" "a fault of ours";

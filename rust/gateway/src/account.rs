@@ -1,7 +1,7 @@
 //! The account of one call: opened once it is authenticated and parsed, closed exactly once, however the call ends.
 //!
 //! Closing is its drop: whoever holds it (the call on its way, then the body of its answer) may vanish at any moment, because the
-//! client may. An attempt that is open then was left by the client.
+//! client may. What is open then was left by the client, or cut because the time to drain was over.
 
 use std::{
     sync::Arc,
@@ -68,6 +68,7 @@ struct Record {
     attempts: Vec<Attempt>,
     answered_by: Option<Arc<Model>>,
     error: Option<Code>,
+    open: bool,
 }
 
 /// The open account of a call.
@@ -104,7 +105,8 @@ impl Account {
             decision: None,
             attempts: Vec::new(),
             answered_by: None,
-            error: Some(Code::ClientGone),
+            error: None,
+            open: true,
         };
         Self { engine, line, record: Some(Box::new(record)), _slot: slot }
     }
@@ -136,7 +138,7 @@ impl Account {
             first_token_ms: None,
             total_ms: None,
             status: None,
-            error: Some(Code::ClientGone),
+            error: None,
             reported: None,
             estimated: Usage { input: input_tokens.into(), ..Usage::default() },
             open: true,
@@ -185,7 +187,13 @@ impl Account {
     pub fn close(&mut self, error: Option<Code>) {
         if let Some(record) = &mut self.record {
             record.error = error;
+            record.open = false;
         }
+    }
+
+    /// Why a call ends that nobody has closed.
+    pub fn left(&self) -> Code {
+        if self.engine.is_cut() { Code::DrainTimeout } else { Code::ClientGone }
     }
 
     /// What the attempts have cost so far.
@@ -196,11 +204,14 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        let left = self.left();
         let Some(mut record) = self.record.take() else { return };
-        for attempt in &mut record.attempts {
-            if attempt.open {
-                attempt.total_ms = Some(milliseconds(attempt.started));
-            }
+        if record.open {
+            record.error = Some(left);
+        }
+        for attempt in record.attempts.iter_mut().filter(|attempt| attempt.open) {
+            attempt.total_ms = Some(milliseconds(attempt.started));
+            attempt.error = Some(left);
         }
         record.count(&self.engine);
         if let Some(line) = self.line.take() {

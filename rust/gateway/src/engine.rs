@@ -13,6 +13,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
+use tokio::sync::Notify;
 use tradewind_core::{
     Code, Error, Now,
     features::Features,
@@ -63,6 +64,9 @@ pub struct Engine {
     metrics: Metrics,
     in_flight: AtomicUsize,
     draining: AtomicBool,
+    cut: AtomicBool,
+    /// Woken when the last call has ended while the gateway drains.
+    idle: Notify,
     /// Drawn once per process, so that ids of two processes differ.
     nonce: u64,
     calls: AtomicU64,
@@ -82,8 +86,10 @@ pub(crate) struct Slot(Arc<Engine>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.0.metrics.in_flight.dec();
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.is_draining() {
+            self.0.idle.notify_waiters();
+        }
     }
 }
 
@@ -116,6 +122,8 @@ impl Engine {
             metrics,
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            idle: Notify::new(),
             nonce: RandomState::new().build_hasher().finish(),
             calls: AtomicU64::new(0),
             settings,
@@ -199,7 +207,29 @@ impl Engine {
 
     /// Refuses new calls from now on; those in flight go on.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until no call is in flight, once [`Self::drain`] lets no new one in.
+    pub async fn idle(&self) {
+        let idle = self.idle.notified();
+        let mut idle = std::pin::pin!(idle);
+        // Listens before it looks, so that the end of the last call is not missed.
+        idle.as_mut().enable();
+        if self.calls_in_flight() > 0 {
+            idle.await;
+        }
+    }
+
+    /// The time to drain is over: a call that is dropped from now on is our doing, not its client's.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether calls were still in flight when the time to drain was over.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// Writes what the ledger holds, syncs and closes it. Blocks.
@@ -301,11 +331,11 @@ impl Engine {
     /// Calls in flight.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::SeqCst)
     }
 
     pub(crate) fn routing(&self) -> Result<Arc<Routing>, Error> {
@@ -334,12 +364,14 @@ impl Engine {
 
     /// Takes a place among the calls in flight.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Slot, Error> {
+        let slot = Slot(Arc::clone(self));
+        self.metrics.in_flight.inc();
+        let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
+        // Asked once the place is taken: a drain either sees this call or is seen by it.
         if self.is_draining() {
             return Err(Error::new(Code::Draining, "", "the gateway is shutting down").after(1000));
         }
-        let slot = Slot(Arc::clone(self));
-        self.metrics.in_flight.inc();
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.settings.max_calls_in_flight {
+        if before >= self.settings.max_calls_in_flight {
             let message = format!("{} calls are in flight, as many as the settings allow", self.settings.max_calls_in_flight);
             return Err(Error::new(Code::Overloaded, "", message).after(1000));
         }

@@ -153,7 +153,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         if !self.over {
             // A client that hangs up on `[DONE]` has everything.
-            let error = (!self.follower.seen.done).then_some(Code::ClientGone);
+            let error = (!self.follower.seen.done).then(|| self.account.left());
             self.over(error);
         }
     }

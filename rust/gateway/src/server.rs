@@ -136,6 +136,7 @@ impl Worker {
         let drain = Duration::from_secs(self.engine.settings().drain_s);
         let finished = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(drain, finished).await.is_err() {
+            self.engine.cut();
             tracing::warn!(left = connections.len(), "calls were still in flight when the time to drain was over");
         }
     }

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,7 +15,11 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use pyo3::{prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 use serde_json::{Value, json};
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 use tradewind_core::{Code, Error, plan::Problem};
 use tradewind_gateway::{AnswerBody, Engine, Keys, Peer, Server, Settings, secrets::Credentials};
 
@@ -23,9 +27,6 @@ use crate::{
     error::{internal, raise},
     mailbox::{Call, Head, Mailbox, Outbox},
 };
-
-/// How often a drain looks whether calls are left.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// An engine with threads of its own. Shared between Python's threads; whatever may block releases the GIL.
 #[pyclass(frozen, module = "tradewind._core")]
@@ -38,6 +39,8 @@ pub struct Gateway {
 /// The thread that runs the calls of ASGI apps. Connections to upstreams belong to it, as to any worker.
 struct Io {
     handle: Handle,
+    /// Drops every call that is left.
+    cut: Arc<Notify>,
     stop: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -50,7 +53,7 @@ impl Io {
             // An error means that the gateway was dropped, which is to stop too.
             let _ = runtime.block_on(stopped);
         })?;
-        Ok(Self { handle, stop: Mutex::new(Some((stop, thread))) })
+        Ok(Self { handle, cut: Arc::default(), stop: Mutex::new(Some((stop, thread))) })
     }
 }
 
@@ -143,7 +146,8 @@ impl Gateway {
         Ok(PyBytes::new(py, &document))
     }
 
-    /// Refuses new calls, waits for those in flight, closes the listener and the ledger; gives whether all ended in time.
+    /// Refuses new calls, waits for those in flight, cuts those that take too long, closes the listener and the ledger; gives whether
+    /// all ended in time.
     fn drain(&self, py: Python<'_>) -> bool {
         py.detach(|| {
             self.engine.drain();
@@ -154,12 +158,15 @@ impl Gateway {
                 server.shutdown();
                 server.join();
             }
-            while self.engine.calls_in_flight() > 0 && begun.elapsed() < patience {
-                thread::sleep(LOOK);
-            }
-            let ended = self.engine.calls_in_flight() == 0;
+            self.io.handle.block_on(async {
+                if tokio::time::timeout_at(begun + patience, self.engine.idle()).await.is_err() {
+                    self.engine.cut();
+                    self.io.cut.notify_waiters();
+                    self.engine.idle().await;
+                }
+            });
             self.engine.close();
-            ended
+            !self.engine.is_cut()
         })
     }
 
@@ -205,8 +212,15 @@ impl Gateway {
     fn run(&self, outbox: Outbox, answer: impl Future<Output = Response<AnswerBody>> + Send + 'static) -> Call {
         let outbox = Arc::new(outbox);
         let task = self.io.handle.spawn({
-            let outbox = Arc::clone(&outbox);
-            async move { relay(answer.await, &outbox).await }
+            let (outbox, cut) = (Arc::clone(&outbox), Arc::clone(&self.io.cut));
+            async move {
+                tokio::select! {
+                    // It listens before the call begins, so that no call in flight is missed.
+                    biased;
+                    () = cut.notified() => {}
+                    () = async { relay(answer.await, &outbox).await } => {}
+                }
+            }
         });
         outbox.call(task.abort_handle())
     }

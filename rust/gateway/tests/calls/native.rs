@@ -124,6 +124,26 @@ async fn a_client_that_hangs_up_cancels_the_upstream_call() {
 }
 
 #[tokio::test]
+async fn calls_that_are_cut_at_the_end_of_a_drain_are_not_their_clients_doing() {
+    let upstream = Upstream::start(vec![Scene::Hang, Scene::Silent(vec![word("a")])]).await;
+    let gateway = Gateway::with(&plan(&[&upstream]), |settings| settings.drain_s = 0);
+    let server = open(&gateway);
+    let address = server.local_addr;
+    let waiting = tokio::spawn(async move { talk(address, request(QUESTION).as_bytes()).await });
+    upstream.asked.notified().await;
+    let reading = tokio::spawn(async move { talk(address, request(STREAM).as_bytes()).await });
+    upstream.asked.notified().await;
+    stop(server).await;
+    let (waiting, reading) = (waiting.await.unwrap(), reading.await.unwrap());
+    assert!(waiting.is_empty() && !reading.contains("[DONE]"), "{waiting} {reading}");
+    let outcomes = gateway.outcomes().await;
+    assert_eq!(outcomes.len(), 2);
+    for outcome in outcomes {
+        assert_eq!((&outcome["error"], &outcome["attempts"][0]["error"]), (&json!("drain_timeout"), &json!("drain_timeout")), "{outcome}");
+    }
+}
+
+#[tokio::test]
 async fn calls_in_flight_finish_while_nobody_new_is_served() {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let upstream = Upstream::start(vec![Scene::Asked(Arc::new(tokio::sync::Mutex::new(receiver)))]).await;
