@@ -56,7 +56,7 @@ class Settings:
     max_body_bytes: int = 10 << 20
     """Bytes of a request body: longer than any context window."""
     max_header_bytes: int = 64 << 10
-    """Bytes of a request head."""
+    """Bytes of request line and headers; more are answered 431."""
     max_connections: int = 16_384
     """Client connections at once; more wait to be accepted."""
     max_calls_in_flight: int = 4_096

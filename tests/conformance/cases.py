@@ -266,6 +266,13 @@ REFUSED_REQUESTS = [
     Case("POST of a page", "/v1/models", {}, status=405, code="method_not_allowed", gives={"allow": "GET"}),
     Case("a large body", body=ask(text="a" * (65 << 10)), status=413, code="body_too_large"),
     Case(
+        "a large head",
+        body=ask(),
+        headers={"x-large": "a" * (64 << 10)},
+        status=431,
+        code="head_too_large",
+    ),
+    Case(
         "no key",
         body=ask(),
         state="keyed",

@@ -62,6 +62,7 @@ codes! {
     UnsupportedContent "unsupported_content" Client false 400 "invalid_request_error" "a content part that routing and accounting cannot handle yet";
     InvalidHeader "invalid_header" Client false 400 "invalid_request_error" "a request header has a value that is not accepted";
     DialIgnored "dial_ignored" Client false 400 "invalid_request_error" "a dial that the route's strategy would ignore";
+    HeadTooLarge "head_too_large" Client false 431 "invalid_request_error" "the request line and headers exceed the limit of this gateway";
     BodyTooLarge "body_too_large" Client false 413 "invalid_request_error" "the body exceeds the limit of this gateway";
     Unauthorized "unauthorized" Client false 401 "invalid_request_error" "no key, or a key that is not known";
     Forbidden "forbidden" Client false 403 "invalid_request_error" "the caller may not use this";

@@ -250,6 +250,9 @@ impl Engine {
     /// Serves a request. Dropping the future, or the answer's body, cancels the upstream call.
     pub async fn handle(self: &Arc<Self>, request: Request<Bytes>, peer: Peer) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
+        if length(&head) > self.settings.max_header_bytes {
+            return self.refuse(&self.head_too_large());
+        }
         let path = head.uri.path();
         let read = matches!(head.method, Method::GET | Method::HEAD);
         match path {
@@ -295,6 +298,11 @@ impl Engine {
             )),
             _ => Ok(caller),
         }
+    }
+
+    fn head_too_large(&self) -> Error {
+        let message = format!("request line and headers exceed the {} bytes that this gateway accepts", self.settings.max_header_bytes);
+        Error::new(Code::HeadTooLarge, "", message)
     }
 
     /// What a body over the limit is answered.
@@ -396,6 +404,14 @@ impl Engine {
         let unix_ns = unix_ns();
         Now { unix_ns, seed: mix(unix_ns ^ self.nonce.wrapping_add(self.calls.load(Ordering::Relaxed))) }
     }
+}
+
+/// Bytes of a request line and headers, as HTTP/1.1 writes them.
+fn length(head: &http::request::Parts) -> usize {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let line = head.method.as_str().len() + target + "  HTTP/1.1\r\n".len();
+    let headers: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    line + headers + "\r\n".len()
 }
 
 /// The path below `/ns/<namespace>`, and the namespace.

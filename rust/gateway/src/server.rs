@@ -25,6 +25,8 @@ use crate::{answer::AnswerBody, engine::Engine, keys::Peer};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// The least that hyper accepts for a connection's buffer.
+const MIN_BUFFER: usize = 8192;
 /// A refused body is read to its end up to this size, so that the client reads the answer instead of a reset.
 const DISCARD: usize = 64 << 20;
 
@@ -169,7 +171,9 @@ async fn connection(
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
     builder.header_read_timeout(Duration::from_millis(settings.header_read_timeout_ms));
-    builder.max_buf_size(settings.max_header_bytes.max(8192));
+    // The engine refuses larger heads, and says so; of one that never ends, no more than twice as much is held.
+    builder.max_header_size(settings.max_header_bytes.saturating_mul(2));
+    builder.max_buf_size(settings.max_header_bytes.saturating_mul(2).max(MIN_BUFFER));
     let peer = Peer { address: Some(peer.ip()) };
     let serving = builder.serve_connection(TokioIo::new(stream), service_fn(|request| answer(&engine, request, peer)));
     let mut serving = std::pin::pin!(serving);

@@ -15,7 +15,8 @@ pub struct Settings {
     pub workers: usize,
     /// Largest request body in bytes. Default 10 MiB: longer than any context window, short enough to hold.
     pub max_body_bytes: usize,
-    /// Request head in bytes, at least 8192, beyond which nothing more of it is read: at twice that it is refused. Default 64 KiB.
+    /// Largest request head in bytes: request line and headers, without blanks that mean nothing. Larger ones are answered 431
+    /// `head_too_large`. Default 64 KiB.
     pub max_header_bytes: usize,
     /// Milliseconds in which a request head must be complete; also how long an idle client connection is kept. Default 30,000.
     pub header_read_timeout_ms: u64,

@@ -78,8 +78,22 @@ async fn limits_hold() {
     let begun = talk(address, b"GET /healthz HTTP/1.1\r\nhost: ").await;
     assert!(!begun.contains("200"), "{begun}");
     assert_eq!(talk(address, b"").await, "");
-    let headers = talk(address, format!("GET /healthz HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(200_000)).as_bytes()).await;
-    assert!(headers.is_empty() || headers.starts_with("HTTP/1.1 431"), "{headers}");
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn a_head_has_as_many_bytes_as_the_setting_says() {
+    let gateway = Gateway::with(&plan_of(&["http://127.0.0.1:1/v1"]), |settings| settings.max_header_bytes = 1000);
+    let server = open(&gateway);
+    let (head, end) = ("GET /healthz?x=y HTTP/1.1\r\nconnection: close\r\nx: ", "\r\n\r\n");
+    let sized = |bytes: usize| format!("{head}{}{end}", "y".repeat(bytes - head.len() - end.len()));
+    for (bytes, status, part) in [(1000, "HTTP/1.1 200", "ok"), (1001, "HTTP/1.1 431", "head_too_large"), (1900, "HTTP/1.1 431", "1000")] {
+        let answer = talk(server.local_addr, sized(bytes).as_bytes()).await;
+        assert!(answer.starts_with(status) && answer.contains(part), "{bytes}: {answer}");
+    }
+    // Far more than that is not even read to its end.
+    let endless = talk(server.local_addr, sized(100_000).strip_suffix(end).unwrap().as_bytes()).await;
+    assert!(endless.is_empty() || endless.starts_with("HTTP/1.1 431"), "{endless}");
     stop(server).await;
 }
 
