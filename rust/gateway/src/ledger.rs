@@ -6,10 +6,11 @@
 //! cut tore is closed when the file is opened again.
 
 use std::{
+    convert::Infallible,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, mpsc as sync_mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -36,6 +37,7 @@ pub trait Line: Send {
 enum Message {
     Line(Box<dyn Line>),
     Flush(oneshot::Sender<()>),
+    /// Wakes the thread, which finds that it is to end.
     Close,
 }
 
@@ -52,7 +54,13 @@ impl Reserved {
 /// The outcome log.
 pub struct Ledger {
     sender: mpsc::Sender<Message>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<Running>>,
+}
+
+/// The thread, which ends once `stop` is dropped.
+struct Running {
+    thread: JoinHandle<()>,
+    stop: sync_mpsc::Sender<Infallible>,
 }
 
 impl Ledger {
@@ -63,9 +71,10 @@ impl Ledger {
     pub fn open(folder: &Path, rotate_bytes: u64, lines: Counter, dropped: Counter) -> io::Result<Self> {
         let file = LedgerFile::open(folder)?;
         let (sender, receiver) = mpsc::channel(CAPACITY);
-        let writer = Writer { file, rotate_bytes, lines, dropped, closing: false };
+        let (stop, stopped) = sync_mpsc::channel();
+        let writer = Writer { file, rotate_bytes, lines, dropped, stopped };
         let thread = thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run(receiver))?;
-        Ok(Self { sender, thread: Mutex::new(Some(thread)) })
+        Ok(Self { sender, thread: Mutex::new(Some(Running { thread, stop })) })
     }
 
     /// Reserves a place, waiting while the log is full. `None` once the log is closed.
@@ -84,17 +93,10 @@ impl Ledger {
 
     /// Writes what is there, syncs and closes. Blocks; called once calls have ended.
     pub fn close(&self) {
-        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let mut message = Message::Close;
-        loop {
-            match self.sender.try_send(message) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => break,
-                Err(mpsc::error::TrySendError::Full(back)) => {
-                    message = back;
-                    thread::sleep(BATCH_EVERY);
-                }
-            }
-        }
+        let Some(Running { thread, stop }) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        drop(stop);
+        // If the log is full, the thread is awake.
+        let _ = self.sender.try_send(Message::Close);
         if thread.join().is_err() {
             tracing::error!("the ledger's thread has panicked");
         }
@@ -112,15 +114,17 @@ struct Writer {
     rotate_bytes: u64,
     lines: Counter,
     dropped: Counter,
-    closing: bool,
+    stopped: sync_mpsc::Receiver<Infallible>,
 }
 
 impl Writer {
     fn run(mut self, mut receiver: mpsc::Receiver<Message>) {
         let (mut batch, mut text) = (Vec::new(), Vec::new());
-        while !self.closing && receiver.blocking_recv_many(&mut batch, CAPACITY) > 0 {
+        while receiver.blocking_recv_many(&mut batch, CAPACITY) > 0 {
             self.write(&mut batch, &mut text);
-            thread::sleep(BATCH_EVERY);
+            if self.stopped_within(BATCH_EVERY) {
+                break;
+            }
         }
         // Whoever still holds a place has been told to stop; what is filled already is written.
         receiver.close();
@@ -131,6 +135,11 @@ impl Writer {
         if let Err(error) = self.file.file.sync_all() {
             tracing::error!(%error, "the ledger could not be synced");
         }
+    }
+
+    /// Rests; gives at once whether the log is being closed.
+    fn stopped_within(&self, rest: Duration) -> bool {
+        self.stopped.recv_timeout(rest) == Err(sync_mpsc::RecvTimeoutError::Disconnected)
     }
 
     fn write(&mut self, batch: &mut Vec<Message>, text: &mut Vec<u8>) {
@@ -144,7 +153,7 @@ impl Writer {
                     lines += 1;
                 }
                 Message::Flush(done) => waiting.push(done),
-                Message::Close => self.closing = true,
+                Message::Close => {}
             }
         }
         if self.append(text) {
@@ -172,10 +181,9 @@ impl Writer {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::error!(%error, file = %self.file.path.display(), "the ledger cannot be written; calls wait for it");
-                    if self.closing {
+                    if self.stopped_within(TRY_AGAIN) {
                         return false;
                     }
-                    thread::sleep(TRY_AGAIN);
                 }
             }
         }
@@ -282,6 +290,21 @@ mod tests {
         other.close();
         assert_eq!(files(folder.path())[1], "other\n");
         assert!(ledger.reserve().await.is_none());
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_log_that_cannot_be_written_is_given_up_when_it_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("outcomes-00000001.jsonl")).unwrap();
+        let dropped = Counter::default();
+        let ledger = Ledger::open(folder.path(), 1 << 20, Counter::default(), dropped.clone()).unwrap();
+        ledger.reserve().await.unwrap().fill(Box::new("{}"));
+        while ledger.sender.capacity() < CAPACITY {
+            thread::yield_now();
+        }
+        ledger.close();
+        assert_eq!(dropped.get(), 1);
     }
 
     #[tokio::test]
