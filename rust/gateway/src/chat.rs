@@ -21,7 +21,7 @@ use crate::{
     attempt::{self, Answer, Ask, Head, Started},
     engine::{Engine, unix_ns},
     keys::Caller,
-    relay::Relay,
+    relay::{Held, Relay},
     routing::Routing,
 };
 
@@ -205,7 +205,7 @@ fn streamed(ask: &Ask<'_>, stream: Started, mut account: Account) -> Response<An
         body,
         follower,
         first,
-        account,
+        held: Some(Held { account, _place: place }),
         target,
         request_bytes: ask.body.len(),
         input_tokens: forecast.map_or(0, |forecast| forecast.input_tokens),
@@ -214,9 +214,7 @@ fn streamed(ask: &Ask<'_>, stream: Started, mut account: Account) -> Response<An
         last_frame: now,
         timer: Box::pin(tokio::time::sleep_until((now + idle).min(ask.deadline))),
         rest: (settings.rest_ms, settings.max_rest_ms),
-        over: false,
         model: model.clone(),
-        _place: place,
     };
     let mut response = headed(head, AnswerBody::stream(relay));
     answer::set(&mut response, answer::MODEL, &model);

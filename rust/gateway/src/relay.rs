@@ -34,7 +34,8 @@ pub(crate) struct Relay {
     pub follower: Follower,
     /// What came before the answer's head was sent.
     pub first: Bytes,
-    pub account: Account,
+    /// What the call holds until it is over.
+    pub held: Option<Held>,
     pub target: Target,
     /// The model's name, for errors.
     pub model: String,
@@ -47,22 +48,25 @@ pub(crate) struct Relay {
     pub last_frame: Instant,
     pub timer: Pin<Box<Sleep>>,
     pub rest: (u64, u64),
-    pub over: bool,
-    // Given back when the stream ends.
+}
+
+/// Given back before the client reads the end, so that its next call finds them free.
+pub(crate) struct Held {
+    pub account: Account,
     pub _place: Place,
 }
 
 impl Relay {
     /// Whether there is nothing more to come.
     pub fn is_over(&self) -> bool {
-        self.over && self.first.is_empty()
+        self.held.is_none() && self.first.is_empty()
     }
 
     /// The next bytes for the client.
     pub fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut out = Joined::of(std::mem::take(&mut self.first));
         let mut came = false;
-        while !self.over && out.len() < TOGETHER {
+        while self.held.is_some() && out.len() < TOGETHER {
             match self.body.poll_data(context) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     came = true;
@@ -82,7 +86,7 @@ impl Relay {
         if !out.is_empty() {
             return Poll::Ready(Some(out.bytes()));
         }
-        if self.over {
+        if self.held.is_none() {
             return Poll::Ready(None);
         }
         self.poll_timer(context)
@@ -136,7 +140,7 @@ impl Relay {
     }
 
     fn over(&mut self, error: Option<Code>) {
-        self.over = true;
+        let Some(Held { mut account, _place }) = self.held.take() else { return };
         let seen = self.follower.seen;
         if let Some(usage) = seen.usage {
             self.target.state.observe_input(self.request_bytes, usage.input);
@@ -144,18 +148,17 @@ impl Relay {
         // What a broken stream had reported on its way is not its final count.
         let reported = seen.usage.filter(|_| error.is_none() || seen.done);
         let estimated = Usage { input: self.input_tokens.into(), cached: 0, output: usage::estimate(seen.text_bytes) };
-        self.account.end(End { error, reported, estimated });
-        self.account.close(error);
+        account.end(End { error, reported, estimated });
+        account.close(error);
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        if !self.over {
-            // A client that hangs up on `[DONE]` has everything.
-            let error = (!self.follower.seen.done).then(|| self.account.left());
-            self.over(error);
-        }
+        let Some(Held { account, .. }) = &self.held else { return };
+        // A client that hangs up on `[DONE]` has everything.
+        let error = (!self.follower.seen.done).then(|| account.left());
+        self.over(error);
     }
 }
 

@@ -73,6 +73,20 @@ async fn a_stream_that_falls_silent_is_ended() {
 }
 
 #[tokio::test]
+async fn a_stream_is_over_once_its_end_is_read() {
+    let upstream = Upstream::start(vec![Scene::Stream(vec![word("a"), DONE.to_owned()])]).await;
+    let mut plan = plan(&[&upstream]);
+    plan["models"][0]["limits"]["concurrent_requests"] = json!(1);
+    let gateway = Gateway::with(&plan, |_| {});
+    let mut first = gateway.ask(STREAM).await.into_body();
+    while first.frame().await.is_some() {}
+    // Nobody has dropped the first answer, and the next call finds the model's only place free.
+    assert_eq!((gateway.engine.calls_in_flight(), gateway.outcomes().await.len()), (0, 1));
+    assert_eq!(gateway.answer(STREAM).await.status, 200);
+    drop(first);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_cancels_the_upstream_call() {
     let upstream = Upstream::start(vec![Scene::Silent(vec![word("abcdefgh")])]).await;
     let gateway = Gateway::new(&[&upstream]);
