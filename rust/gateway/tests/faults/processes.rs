@@ -81,6 +81,11 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(folder: &Path, plan: &Value) -> Self {
+        Self::start_with(folder, plan, &[])
+    }
+
+    /// With variables of the environment.
+    pub fn start_with(folder: &Path, plan: &Value, variables: &[(&str, &Path)]) -> Self {
         write_plan(folder, &plan.to_string());
         let predictor = folder.join("predictor.onnx");
         fs::write(&predictor, tiny(|_, _| ())).unwrap();
@@ -92,6 +97,7 @@ impl Gateway {
             .arg("--ledger-dir")
             .arg(folder.join("ledger"))
             .env("TRADEWIND_LOG", "info")
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -135,14 +141,21 @@ pub fn write_plan(folder: &Path, plan: &str) {
 
 /// A plan over upstreams, the first one preferred; `answers` only makes its id differ.
 pub fn plan(upstreams: &[&Upstream], answers: u64) -> Value {
+    let named: Vec<(&str, String)> =
+        upstreams.iter().map(|upstream| (upstream.name.as_str(), format!("http://{}/v1", upstream.address))).collect();
+    plan_of(&named, answers)
+}
+
+/// The same over names and URLs.
+pub fn plan_of(upstreams: &[(&str, String)], answers: u64) -> Value {
     let digest = digest::sha256(&tiny(|_, _| ()));
     let models: Vec<Value> = upstreams
         .iter()
         .zip([4.0, 0.0])
-        .map(|(upstream, bias)| {
+        .map(|((name, url), bias)| {
             json!({
-                "id": format!("default/pool/{}", upstream.name),
-                "upstream": {"url": format!("http://{}/v1", upstream.address), "dialect": "openai", "model": upstream.name},
+                "id": format!("default/pool/{name}"),
+                "upstream": {"url": url, "dialect": "openai", "model": name},
                 "price": {"input_nanousd_per_million": PRICES.0, "output_nanousd_per_million": PRICES.1},
                 "limits": {"context_tokens": 100_000, "output_tokens": 10_000},
                 "profile": {"bias": bias, "answers": answers},
