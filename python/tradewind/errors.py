@@ -65,6 +65,10 @@ class DialIgnored(ClientError):
     """A dial that the route's strategy would ignore."""
 
 
+class HeadTooLarge(ClientError):
+    """The request line and headers exceed the limit of this gateway."""
+
+
 class BodyTooLarge(ClientError):
     """The body exceeds the limit of this gateway."""
 
@@ -158,6 +162,10 @@ class NoPlan(InternalError):
 
 class Draining(InternalError):
     """The gateway is shutting down."""
+
+
+class DrainTimeout(InternalError):
+    """The gateway shut down before the answer was complete."""
 
 
 class InvalidPlan(InternalError):
