@@ -2,14 +2,14 @@
 
     TradewindError                 code, message, path; `retry`: the same call may succeed later or elsewhere
     ├── ClientError                the caller sent something that cannot be served: change the request
-    │   ├── InvalidJson · InvalidRequest · UnsupportedContent · InvalidHeader · DialIgnored · BodyTooLarge
-    │   ├── Unauthorized · Forbidden · ModelNotFound · NotFound · MethodNotAllowed · NoCandidate
+    │   ├── InvalidJson · InvalidRequest · UnsupportedContent · InvalidHeader · DialIgnored · HeadTooLarge
+    │   ├── BodyTooLarge · Unauthorized · Forbidden · ModelNotFound · NotFound · MethodNotAllowed · NoCandidate
     │   └── RequestTimeout · ClientGone
     ├── UpstreamError              a model's server failed: try again, or elsewhere
     │   ├── UpstreamConnect · UpstreamTimeout · UpstreamStatus · UpstreamRejected · UpstreamRateLimited
     │   └── UpstreamBroken · UpstreamInvalid · AllResting
     ├── InternalError              Tradewind itself, or what it was given to run, cannot serve now
-    │   └── Overloaded · NoPlan · Draining · InvalidPlan · InvalidPredictor · Internal
+    │   └── Overloaded · NoPlan · Draining · DrainTimeout · InvalidPlan · InvalidPredictor · Internal
     ├── ConfigurationError         resources that were refused, with all their problems
     └── UsageError                 a command used wrongly, or input that cannot be read
 
