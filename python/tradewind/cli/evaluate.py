@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tradewind.cli import options, output
-from tradewind.errors import UsageError
 
 
 def evaluate(
@@ -19,6 +19,10 @@ def evaluate(
         str | None,
         typer.Option(help="Estimator to fit on the rows outside the split, in place of a predictor."),
     ] = None,
+    router: Annotated[
+        str | None,
+        typer.Option(help="Class of your own, as module:Class, in place of a predictor; described above."),
+    ] = None,
     split: Annotated[str, typer.Option(help="question:<seed>, task:<name> or none.")] = "none",
     plans_out: Annotated[Path | None, typer.Option(help="Folder for the plans that decided.")] = None,
     decisions_out: Annotated[Path | None, typer.Option(help="File for the decisions, JSON Lines.")] = None,
@@ -26,18 +30,28 @@ def evaluate(
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
-    """Score a router offline: AIQ, Zero, APGR and their kin, each with a 95 % interval."""
+    """Score a router offline: AIQ, Zero, APGR and their kin, each with a 95 % interval.
+
+    A class of your own (--router, looked up in the current folder first) is constructed without arguments, anew
+    for each data set. Its optional method fit(texts, models, score, cost_usd) gets the rows outside the split:
+    score and cost_usd are arrays with one row a text and one column a model. Then it answers with
+    forecast(texts, models), which gives quality from 0 to 1, an array of that shape, or the pair (quality,
+    cost_usd); or with choose(texts, models, willingness_to_pay_usd), which gives for each text and each
+    willingness the column of the chosen model.
+    """
     output.need_training()
     from tradewind.cli.progress import Progress
     from tradewind.training import evaluate as evaluation
 
-    if predictor is not None and fit is not None:
-        raise UsageError("give --predictor or --fit, not both", "--fit")
+    if router is not None:
+        # As `python -m` has it: an installed command does not look there.
+        sys.path.insert(0, str(Path.cwd()))
     chosen = evaluation.Options(
         data=data,
         sets=output.names(sets),
         predictor=predictor,
         fit=fit,
+        router=router,
         split=split,
         plans_out=plans_out,
         decisions_out=decisions_out,

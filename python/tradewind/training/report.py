@@ -26,7 +26,7 @@ def write(folder: Path, document: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, scores in document["sets"].items():
         if "router" in scores["frontier"]:
-            draw(folder / f"{name}.png", name, scores)
+            draw(folder / f"{name}.png", name, scores, label(document["router"]))
     (folder / "report.md").write_text(markdown(document), encoding="utf-8")
 
 
@@ -43,7 +43,8 @@ def markdown(document: Mapping[str, Any]) -> str:
     ]
     for name, scores in document["sets"].items():
         cells = [_cell(scores.get(column)) for column in COLUMNS]
-        seen = f"{100 * scores['share_of_questions_trained_on']:.0f} %"
+        share = scores["share_of_questions_trained_on"]
+        seen = "unknown" if share is None else f"{100 * share:.0f} %"
         lines.append(f"| {name} | {scores['n']} | {len(scores['models'])} | {seen} | " + " | ".join(cells) + " |")
     lines.append("")
     lines += [f"![{name}]({name}.png)" for name, s in document["sets"].items() if "router" in s["frontier"]]
@@ -57,7 +58,12 @@ def _cell(value: Mapping[str, float | None] | None) -> str:
     return f"{parts[0]} [{parts[1]}, {parts[2]}]"
 
 
-def draw(path: Path, name: str, scores: Mapping[str, Any]) -> None:
+def label(router: str) -> str:
+    """What a legend calls it: a predictor's digest says nothing to people."""
+    return "Tradewind" if router.startswith("sha256:") else router
+
+
+def draw(path: Path, name: str, scores: Mapping[str, Any], called: str) -> None:
     """The router's and the Zero router's curve over the single models, cost on a logarithmic axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -76,10 +82,10 @@ def draw(path: Path, name: str, scores: Mapping[str, Any]) -> None:
     )
     for model, (cost, quality) in singles.items():
         axes.annotate(model, (cost, quality), fontsize=5, color="#666666", xytext=(2, 2), textcoords="offset points")
-    for key, colour, label in (("zero", "#cc7722", "Zero router"), ("router", "#1f5fbf", "Tradewind")):
+    for key, colour, text in (("zero", "#cc7722", "Zero router"), ("router", "#1f5fbf", called)):
         # Mixing two points is linear in dollars, which a logarithmic axis bends: draw it densely.
         xs, ys = _mixed(frontier[key])
-        axes.plot(xs, ys, color=colour, label=label)
+        axes.plot(xs, ys, color=colour, label=text)
         axes.scatter([c for c, _ in frontier[key]], [q for _, q in frontier[key]], s=10, color=colour)
     axes.set_xscale("log")
     axes.set_xlabel("mean cost per question, USD")
