@@ -64,6 +64,14 @@ def read(place: Path | None = None) -> Artifact:
     return Artifact(folder=folder, digest=digest, graph=graph, profiles=_profiles(manifest, folder), manifest=manifest)
 
 
+def write_bare(folder: Path, graph: bytes) -> None:
+    """Writes a graph with no more of a manifest than reading it needs: for plans that carry their profiles."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / GRAPH).write_bytes(graph)
+    manifest = {"schema": SCHEMA, "digest": digest_of(graph), "graph": {"file": GRAPH}}
+    (folder / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
+
+
 def digest_of(graph: bytes) -> str:
     """The digest by which plans name an ONNX file."""
     return "sha256:" + hashlib.sha256(graph).hexdigest()

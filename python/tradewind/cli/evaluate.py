@@ -24,8 +24,12 @@ def evaluate(
         typer.Option(help="Class of your own, as module:Class, in place of a predictor; described above."),
     ] = None,
     split: Annotated[str, typer.Option(help="question:<seed>, task:<name> or none.")] = "none",
-    plans_out: Annotated[Path | None, typer.Option(help="Folder for the plans that decided.")] = None,
-    decisions_out: Annotated[Path | None, typer.Option(help="File for the decisions, JSON Lines.")] = None,
+    plans_out: Annotated[
+        Path | None, typer.Option(help="Folder for the plans that decided, and the predictor where --fit made one.")
+    ] = None,
+    decisions_out: Annotated[
+        Path | None, typer.Option(help="File for the decisions, as `decide` gives them; described above.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for the report: Markdown and PNG.")] = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
@@ -38,6 +42,11 @@ def evaluate(
     forecast(texts, models), which gives quality from 0 to 1, an array of that shape, or the pair (quality,
     cost_usd); or with choose(texts, models, willingness_to_pay_usd), which gives for each text and each
     willingness the column of the chosen model.
+
+    The decisions equal, byte for byte, those of `tradewind decide PLANS_OUT/SET.json --json` (with --predictor
+    PLANS_OUT/predictor after --fit) on input lines with the id QUERY_ID@WILLINGNESS_TO_PAY, that
+    willingness_to_pay_usd, and the body {"model": "auto", "messages": [{"role": "user", "content": TEXT}]},
+    spaces included: input tokens are estimated from the bytes of the body.
     """
     output.need_training()
     from tradewind.cli.progress import Progress

@@ -99,11 +99,8 @@ def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[s
     _refuse_contradictions(options)
     tables = _load(options)
     split = splits.parse(options.split, tables)
-    if options.decisions_out is not None:
-        options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
-        options.decisions_out.write_bytes(b"")
     routers, trained_on, what = _routers(options, split, tables, say)
-    found = {}
+    found: dict[str, Scores] = {}
     for data in tables:
         pool = datasets.pool(data)
         rows = split.tested(pool)
@@ -117,6 +114,9 @@ def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[s
             router = _known_only(options, pool, split)
             learned = pool
         _publish_plan(options, pool.name, router)
+        if options.decisions_out is not None and not found:
+            options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
+            options.decisions_out.write_bytes(b"")
         scores = score(tested, learned, router, options)
         found[data.name] = Scores(
             scores.n,
@@ -143,9 +143,15 @@ def _refuse_contradictions(options: Options) -> None:
     named = [f"--{name}" for name in ("predictor", "fit", "router") if getattr(options, name) is not None]
     if len(named) > 1:
         raise UsageError(f"{listed(named)} exclude each other: give one of them", named[-1])
-    for flag, file in (("--plans-out", options.plans_out), ("--decisions-out", options.decisions_out)):
-        if options.router is not None and file is not None:
-            raise UsageError(f"{flag} is for routers that run `decide` on a plan, which `{options.router}` does not", flag)
+    if options.router is not None:
+        _refuse_outputs(options, options.router)
+
+
+def _refuse_outputs(options: Options, router: str) -> None:
+    """Only what runs `decide` has a plan and decisions to write."""
+    for flag, place in (("--plans-out", options.plans_out), ("--decisions-out", options.decisions_out)):
+        if place is not None:
+            raise UsageError(f"{flag} is for routers that run `decide` on a plan, which `{router}` does not", flag)
 
 
 def _load(options: Options) -> list[DataSet]:
@@ -237,9 +243,16 @@ def _share_seen(tested: DataSet, trained_on: frozenset[str] | None) -> float | N
 
 
 def _publish_plan(options: Options, name: str, router: Router) -> None:
-    if options.plans_out is not None and isinstance(router, ProductionRouter):
-        options.plans_out.mkdir(parents=True, exist_ok=True)
-        (options.plans_out / f"{name}.json").write_bytes(router.source.to_json())
+    """Writes what `decide` needs to repeat the decisions: the plan, and the predictor if it was fitted here."""
+    if not isinstance(router, ProductionRouter):
+        _refuse_outputs(options, options.fit or "")
+        return
+    if options.plans_out is None:
+        return
+    options.plans_out.mkdir(parents=True, exist_ok=True)
+    (options.plans_out / f"{name}.json").write_bytes(router.source.to_json())
+    if options.fit is not None:
+        predictor.write_bare(options.plans_out / "predictor", router.predictor)
 
 
 def score(tested: DataSet, learned: DataSet, router: Router, options: Options) -> Scores:
