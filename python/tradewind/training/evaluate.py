@@ -88,7 +88,7 @@ class Scores:
         return {
             "n": self.n,
             "models": list(self.models),
-            **{name: value.document() if value else None for name, value in self.values.items()},
+            **{name: value.document() if value and np.isfinite(value.value) else None for name, value in self.values.items()},
             "frontier": self.frontier,
             **self.facts,
         }
@@ -97,7 +97,7 @@ class Scores:
 def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Everything that the command does; gives its JSON document."""
     _refuse_contradictions(options)
-    tables = _load(options)
+    tables = _load(options, say)
     split = splits.parse(options.split, tables)
     routers, trained_on, what = _routers(options, split, tables, say)
     found: dict[str, Scores] = {}
@@ -123,14 +123,18 @@ def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[s
             scores.models,
             scores.values,
             scores.frontier,
-            {"share_of_questions_trained_on": _share_seen(tested, trained_on), "licence": data.licence},
+            {
+                "share_of_questions_trained_on": _share_seen(tested, trained_on),
+                "operating_points_chosen_on": "the evaluated rows themselves" if rows.all() else "rows outside the split",
+                "licence": data.licence,
+            },
         )
     if not found:
         raise UsageError(f"split `{options.split}` leaves no question to evaluate in {', '.join(d.name for d in tables)}")
     document = {
         "router": what,
         "split": options.split,
-        "operating_points_chosen_on": "the evaluated rows themselves" if split.held_out is None else "rows outside the split",
+        "operating_points_chosen_on": ", or ".join(sorted({s.facts["operating_points_chosen_on"] for s in found.values()})),
         "willingness_to_pay_usd": list(WILLINGNESS),
         "sets": {name: scores.document() for name, scores in found.items()},
     }
@@ -154,18 +158,19 @@ def _refuse_outputs(options: Options, router: str) -> None:
             raise UsageError(f"{flag} is for routers that run `decide` on a plan, which `{router}` does not", flag)
 
 
-def _load(options: Options) -> list[DataSet]:
-    listed = prices.load(options.data)
+def _load(options: Options, say: Callable[[str], None]) -> list[DataSet]:
+    """The named sets; else all that have question texts."""
+    listed_prices = prices.load(options.data)
     if options.sets:
-        return [datasets.load(options.data, name, listed) for name in options.sets]
+        return [datasets.load(options.data, name, listed_prices) for name in dict.fromkeys(options.sets)]
     tables = []
     for name in datasets.available(options.data):
         try:
-            tables.append(datasets.load(options.data, name, listed))
-        except UsageError:
-            continue
+            tables.append(datasets.load(options.data, name, listed_prices))
+        except UsageError as error:
+            say(f"left out: {error.message}")
     if not tables:
-        raise UsageError("no data set with question texts", str(options.data))
+        raise UsageError(f"{options.data} holds no data set with question texts", str(options.data))
     return tables
 
 
