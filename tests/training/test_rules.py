@@ -214,3 +214,14 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "one" / "queries.parquet").write_bytes(b"no table")
     with pytest.raises(UsageError, match=r"queries\.parquet cannot be read"):
         check(tmp_path, "question:4", "one", fit="mean")
+
+
+def test_a_free_model_is_drawn_too(tmp_path: Path) -> None:
+    synthetic.write(tmp_path, "pair", 80, ("small", "large"), 2)
+    file = tmp_path / "pair" / "outcomes.parquet"
+    outcomes = parquet.read_table(file)
+    free = pa.array([0.0 if model == "small" else 0.1 for model in outcomes["model"].to_pylist()])
+    parquet.write_table(outcomes.set_column(3, "cost_usd", free), file)
+    found = check(tmp_path, "question:4", "pair", report=tmp_path / "report")
+    assert found["pair"]["aiq"]["value"] > 0
+    assert (tmp_path / "report" / "pair.png").is_file()

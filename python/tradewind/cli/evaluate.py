@@ -31,7 +31,7 @@ def evaluate(
         Path | None, typer.Option(help="File for the decisions, as `decide` gives them; described above.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for the report: Markdown and PNG.")] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws of the bootstrap, and of fitting.")] = 0,
     as_json: options.Json = False,
 ) -> None:
     """Score a router offline: AIQ, Zero, APGR and their kin, each with a 95 % interval.
@@ -77,19 +77,17 @@ def evaluate(
 
 
 def show(document: dict[str, Any]) -> None:
-    """A table for people."""
+    """A table a set, for people."""
     from rich.table import Table
 
-    names = sorted({name for scores in document["sets"].values() for name, value in scores.items() if _interval(value)})
-    table = Table("set", "n", *names)
+    console = output.tables()
     for name, scores in document["sets"].items():
-        table.add_row(name, str(scores["n"]), *(_cell(scores.get(metric)) for metric in names))
-    output.tables().print(table)
-
-
-def _interval(value: object) -> bool:
-    return isinstance(value, dict) and {"value", "low", "high"} <= value.keys()
-
-
-def _cell(value: Any) -> str:
-    return f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]" if _interval(value) else ""
+        title = f"{name}: {scores['n']} questions, {len(scores['models'])} models"
+        table = Table("", "value", "95 %", title=title, title_justify="left")
+        for metric, value in scores.items():
+            if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
+                table.add_row(metric, f"{value['value']:.4g}", f"{value['low']:.4g} to {value['high']:.4g}")
+        console.print(table)
+        missing = [metric for metric, value in scores.items() if value is None]
+        if missing:
+            console.print(f"no value: {', '.join(missing)}", markup=False)
