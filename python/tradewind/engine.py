@@ -18,7 +18,7 @@ from tradewind.artifacts import decision, predictor
 from tradewind.artifacts.decision import Candidate, Decision
 from tradewind.artifacts.predictor import Artifact
 from tradewind.core import Prediction
-from tradewind.errors import ConfigurationError, UsageError
+from tradewind.errors import ConfigurationError, Problem, UsageError
 from tradewind.resources import folder
 from tradewind.resources.assemble import Assembled, assemble
 
@@ -33,6 +33,35 @@ def default_config() -> Path:
 def from_files(place: Path | None, artifact: Artifact) -> Assembled:
     """Reads and assembles a file or folder of resources; `None` is the shipped one."""
     return assemble(folder.read(place or default_config()), artifact)
+
+
+def source(place: Path, artifact: Artifact) -> bytes:
+    """The plan source of a file or folder of resources, or of a file that is one (`.json`). Raises
+    `ConfigurationError` where it is refused."""
+    if place.suffix == ".json":
+        given, problems = read_plan(place), plan_problems(place, artifact)
+        if any(problem.severity == "error" for problem in problems):
+            raise ConfigurationError(problems)
+        return given
+    assembled = from_files(place, artifact)
+    if assembled.refused:
+        raise ConfigurationError(assembled.problems)
+    return assembled.plan.to_json()
+
+
+def plan_problems(file: Path, artifact: Artifact) -> tuple[Problem, ...]:
+    """Everything that is wrong with a file that is a plan source."""
+    return tuple(
+        Problem(
+            row["code"],
+            row["message"],
+            row["path"],
+            str(file),
+            accepted=tuple(row["accepted"]),
+            severity=row["severity"],
+        )
+        for row in core.check_plan(read_plan(file), [artifact.graph])
+    )
 
 
 @dataclass(frozen=True)
@@ -96,12 +125,7 @@ class Engine:
         """
         where = Path(place) if place is not None else default_config()
         artifact = predictor.read(Path(predictor_at) if predictor_at is not None else None)
-        if where.suffix == ".json":
-            return cls(read_plan(where), artifact, executor)
-        assembled = from_files(where, artifact)
-        if assembled.refused:
-            raise ConfigurationError(assembled.problems)
-        return cls(assembled.plan.to_json(), artifact, executor)
+        return cls(source(where, artifact), artifact, executor)
 
     @property
     def plan_id(self) -> str:

@@ -96,7 +96,7 @@ def test_a_manifest_that_does_not_fit_is_refused(
 
 
 def test_a_missing_artifact_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="manifest cannot be read"):
+    with pytest.raises(UsageError, match="no predictor is at"):
         predictor.read(tmp_path / "nowhere")
 
 

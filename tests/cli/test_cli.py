@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -157,6 +158,12 @@ def test_problems_are_found_all_at_once(tradewind: Tradewind, predictor_folder: 
         (("decide", "--input", "/dev/null", "--executor", "gpu"), "onnxruntime"),
         (("decide", "--input", "/dev/null", "--at", "yesterday"), "expected a time with its zone"),
         (("route", "Hi", "--config", "/nowhere"), "/nowhere"),
+        (("route", "Hi", "--config", str(VALID / "minimal.yaml"), "--model", "who"), "unknown model `who`; expected one of"),
+        (("bench", "decide", "--bodies", str(VALID / "minimal.yaml")), "line 1 is neither"),
+        (("train", "--data", "/nowhere", "--out", "/nowhere"), "/nowhere holds no data set"),
+        (("train", "--data", "/nowhere", "--out", "/nowhere", "--exclude", "/none"), "/none cannot be read"),
+        (("evaluate", "--data", "/nowhere"), "/nowhere holds no data set"),
+        (("replay", "--ledger", "/", "--plan", "/", "--predictor", "/none"), "no predictor is at /none"),
         (("plan", "check", "/nowhere"), "/nowhere"),
         (("ledger", "--dir", "/nowhere"), "no ledger"),
         (("features", "--input", "/nowhere"), "cannot be read"),
@@ -174,6 +181,44 @@ def test_wrong_usage_is_status_2_and_says_what_is_accepted(
     status, out, err = tradewind(*given)
     assert (status, out) == (2, "")
     assert part in " ".join(err.split())
+
+
+def test_a_refused_plan_is_found_and_named_whatever_form_it_has(
+    tradewind: Tradewind, predictor_folder: Path, calls: Path, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.json"
+    tradewind("plan", "assemble", VALID / "minimal.yaml", "-o", plan, "--predictor", predictor_folder)
+    document = json.loads(plan.read_bytes())
+    document["routes"][0]["candidates"] = []
+    plan.write_text(json.dumps(document))
+    common = ("--predictor", predictor_folder)
+    for command in (("decide", plan, "--input", calls), ("route", "Hi", "--config", plan), ("plan", "check", plan)):
+        status, _, err = tradewind(*command, *common)
+        assert status == 1
+        assert f"error: {plan}: routes[0].candidates: a route needs at least one candidate" in " ".join(err.split())
+    plan.write_text("{")
+    status, _, err = tradewind("decide", plan, "--input", calls, *common)
+    assert status == 1
+    assert f"{plan}: the plan source cannot be read" in " ".join(err.split())
+
+
+def test_no_candidate_is_a_finding(tradewind: Tradewind, predictor_folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    narrow = "{contextTokens: 8, outputTokens: 8}"
+    config.write_text((VALID / "minimal.yaml").read_text().replace("{contextTokens: 32768, outputTokens: 8192}", narrow))
+    status, _, err = tradewind("route", HARD, "--config", config, "--predictor", predictor_folder)
+    assert (status, "no_candidate" in err) == (1, True)
+
+
+def test_an_interrupted_simulator_still_gives_its_totals(tmp_path: Path) -> None:
+    command = ["tradewind", "simulate", "--models", "small:1:2"]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(tmp_path))
+    assert started.stderr is not None
+    assert started.stderr.readline().startswith("simulating at http://127.0.0.1:")
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=30)
+    assert (started.returncode, err) == (0, "")
+    fits("simulate", json.loads(out))
 
 
 def test_features_are_those_of_the_core(tradewind: Tradewind, tmp_path: Path) -> None:

@@ -200,15 +200,8 @@ def test_a_new_model_gets_a_profile_that_tells_it_from_the_others(whole: Corpus,
         production.router(graph, known, None, ours)
 
 
-def test_evaluated_decisions_are_those_of_decide(data: Path, tmp_path: Path) -> None:
-    asked = evaluate.Options(
-        data,
-        ("ours",),
-        fit="mean",
-        split="question:1",
-        report=tmp_path / "report",
-        decisions_out=tmp_path / "d",
-    )
+def test_a_router_that_knows_only_means_is_zero_and_the_report_shows_it(data: Path, tmp_path: Path) -> None:
+    asked = evaluate.Options(data, ("ours",), fit="mean", split="question:1", report=tmp_path / "report")
     found = evaluate.run(asked)["sets"]["ours"]
     assert found["aiq"]["value"] == pytest.approx(found["zero"]["value"], abs=1e-6)
     assert found["share_of_questions_trained_on"] == 0

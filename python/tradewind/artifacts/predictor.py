@@ -47,13 +47,15 @@ def read(place: Path | None = None) -> Artifact:
     together.
     """
     place = place or default_folder()
+    if not place.exists():
+        raise UsageError(f"no predictor is at {place}", str(place))
     folder = place if place.is_dir() else place.parent
     manifest = _manifest(folder / MANIFEST)
     file = place if place.is_file() and place.suffix == ".onnx" else folder / _graph_name(manifest, folder)
     try:
         graph = file.read_bytes()
     except OSError as error:
-        raise UsageError(f"the predictor cannot be read: {error.strerror}", str(file)) from None
+        raise UsageError(f"the predictor {file} cannot be read: {error.strerror}", str(file)) from None
     digest = digest_of(graph)
     if manifest.get("digest") != digest:
         raise InvalidPredictor(
@@ -62,6 +64,14 @@ def read(place: Path | None = None) -> Artifact:
             "digest",
         )
     return Artifact(folder=folder, digest=digest, graph=graph, profiles=_profiles(manifest, folder), manifest=manifest)
+
+
+def write_bare(folder: Path, graph: bytes) -> None:
+    """Writes a graph with no more of a manifest than reading it needs: for plans that carry their profiles."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / GRAPH).write_bytes(graph)
+    manifest = {"schema": SCHEMA, "digest": digest_of(graph), "graph": {"file": GRAPH}}
+    (folder / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
 
 
 def digest_of(graph: bytes) -> str:
@@ -73,9 +83,9 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest: Any = json.loads(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"the predictor's manifest cannot be read: {error.strerror}", str(path)) from None
+        raise UsageError(f"the predictor's manifest {path} cannot be read: {error.strerror}", str(path)) from None
     except ValueError as error:
-        raise UsageError(f"the predictor's manifest is not JSON: {error}", str(path)) from None
+        raise UsageError(f"the predictor's manifest {path} is not JSON: {error}", str(path)) from None
     found = manifest.get("schema") if isinstance(manifest, dict) else None
     if found != SCHEMA:
         raise InvalidPredictor("invalid_predictor", f"{path} has schema `{found}`; expected `{SCHEMA}`", "schema")

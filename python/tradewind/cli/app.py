@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from tradewind.cli import output
-from tradewind.errors import ConfigurationError, TradewindError, UsageError
+from tradewind.errors import ClientError, ConfigurationError, NoCandidate, TradewindError, UsageError
 
 DONE, FOUND, USAGE, FAILED = 0, 1, 2, 3
 
@@ -24,14 +24,22 @@ def run(arguments: list[str]) -> int:
             output.show_problem(problem)
         return FOUND
     except TradewindError as error:
-        output.complain(f"{error.path}: {error.message}" if error.path else error.message, error.code)
-        return FAILED
+        named = error.message.startswith(error.path)
+        output.complain(error.message if named else f"{error.path}: {error.message}", error.code)
+        return status(error)
     except KeyboardInterrupt:
         return 130
     except Exception:  # noqa: BLE001 - the rim: whatever it is, it is shown and ends the program
         output.trace()
         return FAILED
     return DONE
+
+
+def status(error: TradewindError) -> int:
+    """A call that the plan's policies leave nothing for is a finding; one that cannot be read is wrong usage."""
+    if isinstance(error, NoCandidate):
+        return FOUND
+    return USAGE if isinstance(error, ClientError) else FAILED
 
 
 def application() -> typer.Typer:

@@ -37,7 +37,7 @@ def decide(
     core_number: Annotated[
         int | None, typer.Option("--core", min=0, help="Core to keep to; the last one where absent.")
     ] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draw of the seeded bodies.")] = 0,
     as_json: options.Json = False,
 ) -> None:
     """Time decisions on distinct bodies: in Rust, from Python with the body at hand, and from Python with

@@ -55,7 +55,7 @@ def gateway(
     seconds: Annotated[float, typer.Option(min=0.5, help="Measured time of each row.")] = 5.0,
     executor: options.ExecutorOption = Executor.native,
     predictor: options.Predictor = None,
-    seed: options.Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draw of the seeded bodies.")] = 0,
     as_json: options.Json = False,
 ) -> None:
     """Start simulator and gateway, one pinned core for the gateway, and send load through it and past it."""

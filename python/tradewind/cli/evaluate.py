@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tradewind.cli import options, output
-from tradewind.errors import UsageError
 
 
 def evaluate(
@@ -19,25 +19,48 @@ def evaluate(
         str | None,
         typer.Option(help="Estimator to fit on the rows outside the split, in place of a predictor."),
     ] = None,
+    router: Annotated[
+        str | None,
+        typer.Option(help="Class of your own, as module:Class, in place of a predictor; described above."),
+    ] = None,
     split: Annotated[str, typer.Option(help="question:<seed>, task:<name> or none.")] = "none",
-    plans_out: Annotated[Path | None, typer.Option(help="Folder for the plans that decided.")] = None,
-    decisions_out: Annotated[Path | None, typer.Option(help="File for the decisions, JSON Lines.")] = None,
+    plans_out: Annotated[
+        Path | None, typer.Option(help="Folder for the plans that decided, and the predictor where --fit made one.")
+    ] = None,
+    decisions_out: Annotated[
+        Path | None, typer.Option(help="File for the decisions, as `decide` gives them; described above.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for the report: Markdown and PNG.")] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Draws of the bootstrap, and of fitting.")] = 0,
     as_json: options.Json = False,
 ) -> None:
-    """Score a router offline: AIQ, Zero, APGR and their kin, each with a 95 % interval."""
+    """Score a router offline: AIQ, Zero, APGR and their kin, each with a 95 % interval.
+
+    A class of your own (--router, looked up in the current folder first) is constructed without arguments, anew
+    for each data set. Its optional method fit(texts, models, score, cost_usd) gets the rows outside the split:
+    score and cost_usd are arrays with one row a text and one column a model. Then it answers with
+    forecast(texts, models), which gives quality from 0 to 1, an array of that shape, or the pair (quality,
+    cost_usd); or with choose(texts, models, willingness_to_pay_usd), which gives for each text and each
+    willingness the column of the chosen model.
+
+    The decisions equal, byte for byte, those of `tradewind decide PLANS_OUT/SET.json --json` (with --predictor
+    PLANS_OUT/predictor after --fit) on input lines with the id QUERY_ID@WILLINGNESS_TO_PAY, that
+    willingness_to_pay_usd, and the body {"model": "auto", "messages": [{"role": "user", "content": TEXT}]},
+    spaces included: input tokens are estimated from the bytes of the body.
+    """
     output.need_training()
     from tradewind.cli.progress import Progress
     from tradewind.training import evaluate as evaluation
 
-    if predictor is not None and fit is not None:
-        raise UsageError("give --predictor or --fit, not both", "--fit")
+    if router is not None:
+        # As `python -m` has it: an installed command does not look there.
+        sys.path.insert(0, str(Path.cwd()))
     chosen = evaluation.Options(
         data=data,
         sets=output.names(sets),
         predictor=predictor,
         fit=fit,
+        router=router,
         split=split,
         plans_out=plans_out,
         decisions_out=decisions_out,
@@ -54,19 +77,17 @@ def evaluate(
 
 
 def show(document: dict[str, Any]) -> None:
-    """A table for people."""
+    """A table a set, for people."""
     from rich.table import Table
 
-    names = sorted({name for scores in document["sets"].values() for name, value in scores.items() if _interval(value)})
-    table = Table("set", "n", *names)
+    console = output.tables()
     for name, scores in document["sets"].items():
-        table.add_row(name, str(scores["n"]), *(_cell(scores.get(metric)) for metric in names))
-    output.tables().print(table)
-
-
-def _interval(value: object) -> bool:
-    return isinstance(value, dict) and {"value", "low", "high"} <= value.keys()
-
-
-def _cell(value: Any) -> str:
-    return f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]" if _interval(value) else ""
+        title = f"{name}: {scores['n']} questions, {len(scores['models'])} models"
+        table = Table("", "value", "95 %", title=title, title_justify="left")
+        for metric, value in scores.items():
+            if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
+                table.add_row(metric, f"{value['value']:.4g}", f"{value['low']:.4g} to {value['high']:.4g}")
+        console.print(table)
+        missing = [metric for metric, value in scores.items() if value is None]
+        if missing:
+            console.print(f"no value: {', '.join(missing)}", markup=False)

@@ -62,22 +62,10 @@ def check(
 
 
 def _problems(place: Path, predictor: Path | None) -> tuple[Problem, ...]:
-    from tradewind import core, engine
+    from tradewind import engine
     from tradewind.artifacts import predictor as predictors
-    from tradewind.errors import Problem
 
     artifact = predictors.read(predictor)
-    if place.suffix != ".json":
-        return engine.from_files(place, artifact).problems
-    rows = core.check_plan(engine.read_plan(place), [artifact.graph])
-    return tuple(
-        Problem(
-            row["code"],
-            row["message"],
-            row["path"],
-            str(place),
-            accepted=tuple(row["accepted"]),
-            severity=row["severity"],
-        )
-        for row in rows
-    )
+    if place.suffix == ".json":
+        return engine.plan_problems(place, artifact)
+    return engine.from_files(place, artifact).problems

@@ -31,17 +31,9 @@ def replay(
     """Decide recorded calls again: how many choices differ, cost and forecast quality then and now."""
     from tradewind import core, engine
     from tradewind.artifacts import predictor as predictors
-    from tradewind.errors import ConfigurationError
 
     artifact = predictors.read(predictor)
-    if plan.suffix == ".json":
-        source = engine.read_plan(plan)
-    else:
-        assembled = engine.from_files(plan, artifact)
-        if assembled.refused:
-            raise ConfigurationError(assembled.problems)
-        source = assembled.plan.to_json()
-    tally = Tally(core.Planner(source, [artifact.graph], executor.value))
+    tally = Tally(core.Planner(engine.source(plan, artifact), [artifact.graph], executor.value))
     for outcome in outcomes(ledger):
         tally.add(outcome)
     document = tally.document()

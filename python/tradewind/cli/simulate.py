@@ -4,6 +4,7 @@ faults.
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,8 @@ def simulate(
     """Run a simulated upstream until SIGINT or SIGTERM. GET /_stats says what it served."""
     from tradewind import core
 
+    # The simulator ends by itself at the first SIGINT; Python's handler would interrupt what comes after.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         totals = core.run_simulator(
             lambda url: output.words().print(f"simulating at {url}/v1"),
@@ -51,4 +54,6 @@ def simulate(
     except TradewindError as error:
         # The simulator's own flags are all that it can refuse.
         raise UsageError(error.message, error.path) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
     output.document(totals)

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as parquet
+from pyarrow import ArrowException
 
-from tradewind.errors import UsageError, unknown
+from tradewind.errors import UsageError, listed, unknown
 from tradewind.training import names, stems
 from tradewind.training.prices import Price
 
@@ -30,6 +31,9 @@ TRAINING = ("mmlu_pro", "routellm", "zeroeval_gsm8k", "routerarena_sub10")
 BYTES_PER_TOKEN = 4.0
 COVERAGE = 0.95
 """A model with outcomes for a smaller share of a set's questions is not in the set's pool."""
+
+PRICED = 0.5
+"""Where at least this share of a pool has costs, the others leave it; else the pool is judged without costs."""
 
 # MT-Bench is too small to learn from, and is kept as a test out of domain.
 NEVER_TRAINED = frozenset({"mt_bench"})
@@ -108,8 +112,8 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
     folder = data / name
     if not (folder / "queries.parquet").is_file():
         raise UsageError(unknown("data set", name, available(data)), str(data))
-    queries = parquet.read_table(folder / "queries.parquet").to_pydict()
-    outcomes = parquet.read_table(folder / "outcomes.parquet").to_pydict()
+    queries = _read(folder / "queries.parquet", ("query_id", "prompt", "query_text", "task"))
+    outcomes = _read(folder / "outcomes.parquet", ("query_id", "model", "score", "cost_usd"))
     sent = queries["prompt"]
     texts = [text if text is not None else prompt for text, prompt in zip(queries["query_text"], sent, strict=True)]
     present = [i for i, text in enumerate(texts) if text and text.strip()]
@@ -165,6 +169,18 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
     )
 
 
+def _read(file: Path, needed: Sequence[str]) -> dict[str, list[Any]]:
+    """The columns of a table. Raises `UsageError` where it cannot be read, or lacks one that is needed."""
+    try:
+        columns: dict[str, list[Any]] = parquet.read_table(file).to_pydict()
+    except (OSError, ArrowException) as error:
+        raise UsageError(f"{file} cannot be read: {error}", str(file)) from None
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise UsageError(f"{file} lacks {listed(missing)}; it has {listed(sorted(columns))}", str(file))
+    return columns
+
+
 def for_training(data: DataSet, exclude: Collection[str]) -> DataSet:
     """Without contaminated rows, tasks that are never trained on, and excluded questions."""
     barred = np.isin(data.stems, sorted(exclude))
@@ -173,18 +189,24 @@ def for_training(data: DataSet, exclude: Collection[str]) -> DataSet:
 
 
 def pool(data: DataSet) -> DataSet:
-    """The part that can be evaluated: models that cover the set, priced ones if any are; questions that all
-    of them answered.
+    """The part that can be evaluated: models that cover the set; questions that all of them answered.
 
-    Where no model is priced the costs stay NaN, and the set is judged by score and APGR.
+    The few models without costs are left out where most have them. Else none is, the costs are NaN, and the set
+    is judged by score and APGR.
     """
+    answered = ~np.isnan(data.score)
+    if (answered.mean(axis=0) >= COVERAGE).sum() < 2:
+        # No two models cover the set: what most of the models answered is then the set.
+        most = answered.mean(axis=1)
+        data = data.take(most >= COVERAGE * most.max(initial=0.0))
     covered = (~np.isnan(data.score)).mean(axis=0) >= COVERAGE
     priced = covered & ((~np.isnan(data.cost_usd)).mean(axis=0) >= COVERAGE)
-    chosen = data.with_models(np.flatnonzero(priced if priced.sum() >= 2 else covered).tolist())
+    by_cost = priced.sum() >= max(2, PRICED * covered.sum())
+    chosen = data.with_models(np.flatnonzero(priced if by_cost else covered).tolist())
     complete = ~np.isnan(chosen.score).any(axis=1) & data.kept
-    if priced.sum() >= 2:
-        complete &= ~np.isnan(chosen.cost_usd).any(axis=1)
-    return chosen.take(complete)
+    if by_cost:
+        return chosen.take(complete & ~np.isnan(chosen.cost_usd).any(axis=1))
+    return replace(chosen, cost_usd=np.full(chosen.cost_usd.shape, np.nan)).take(complete)
 
 
 def is_priced(data: DataSet) -> bool:

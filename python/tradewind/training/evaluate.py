@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.artifacts import predictor
-from tradewind.errors import UsageError
+from tradewind.errors import UsageError, listed
 from tradewind.training import (
     datasets,
     estimation,
@@ -28,6 +28,7 @@ from tradewind.training import (
     prompts,
     report,
     splits,
+    user_router,
 )
 from tradewind.training.datasets import DataSet
 from tradewind.training.estimators import task_mean
@@ -50,9 +51,11 @@ class Options:
     sets: tuple[str, ...] = ()
     """empty: every set with question texts"""
     predictor: Path | None = None
-    """folder or file; with neither this nor `fit`, the shipped one"""
+    """folder or file; with neither this nor `fit` nor `router`, the shipped one"""
     fit: str | None = None
     """a row of the estimator table"""
+    router: str | None = None
+    """`module:Class` of the user's own (see `user_router`)"""
     split: str = "none"
     plans_out: Path | None = None
     decisions_out: Path | None = None
@@ -85,7 +88,7 @@ class Scores:
         return {
             "n": self.n,
             "models": list(self.models),
-            **{name: value.document() if value else None for name, value in self.values.items()},
+            **{name: value.document() if value and np.isfinite(value.value) else None for name, value in self.values.items()},
             "frontier": self.frontier,
             **self.facts,
         }
@@ -93,41 +96,45 @@ class Scores:
 
 def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Everything that the command does; gives its JSON document."""
-    tables = _load(options)
+    _refuse_contradictions(options)
+    tables = _load(options, say)
     split = splits.parse(options.split, tables)
-    if options.decisions_out is not None:
-        options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
-        options.decisions_out.write_bytes(b"")
     routers, trained_on, what = _routers(options, split, tables, say)
-    found = {}
+    found: dict[str, Scores] = {}
     for data in tables:
         pool = datasets.pool(data)
-        tested, trained = split.tested(pool), split.trained(pool)
-        if not tested.any():
+        rows = split.tested(pool)
+        tested, learned = pool.take(rows), pool.take(~rows)
+        if not len(tested):
             continue
-        say(f"{data.name}: {int(tested.sum())} questions, {len(pool.models)} models")
-        learned = pool.take(trained)
-        if trained.any():
+        say(f"{data.name}: {len(tested)} questions, {len(pool.models)} models")
+        if len(learned):
             router: Router = routers(learned)
         else:
             router = _known_only(options, pool, split)
             learned = pool
         _publish_plan(options, pool.name, router)
-        scores = score(pool.take(tested), learned, router, options)
-        seen = np.isin([stem[: manifest.STEM_DIGITS] for stem in pool.stems[tested]], sorted(trained_on))
+        if options.decisions_out is not None and not found:
+            options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
+            options.decisions_out.write_bytes(b"")
+        scores = score(tested, learned, router, options)
         found[data.name] = Scores(
             scores.n,
             scores.models,
             scores.values,
             scores.frontier,
-            {"share_of_questions_trained_on": round(float(seen.mean()), 4), "licence": data.licence},
+            {
+                "share_of_questions_trained_on": _share_seen(tested, trained_on),
+                "operating_points_chosen_on": "the evaluated rows themselves" if rows.all() else "rows outside the split",
+                "licence": data.licence,
+            },
         )
     if not found:
         raise UsageError(f"split `{options.split}` leaves no question to evaluate in {', '.join(d.name for d in tables)}")
     document = {
         "router": what,
         "split": options.split,
-        "operating_points_chosen_on": "the evaluated rows themselves" if split.held_out is None else "rows outside the split",
+        "operating_points_chosen_on": ", or ".join(sorted({s.facts["operating_points_chosen_on"] for s in found.values()})),
         "willingness_to_pay_usd": list(WILLINGNESS),
         "sets": {name: scores.document() for name, scores in found.items()},
     }
@@ -136,25 +143,46 @@ def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[s
     return document
 
 
-def _load(options: Options) -> list[DataSet]:
-    listed = prices.load(options.data)
+def _refuse_contradictions(options: Options) -> None:
+    named = [f"--{name}" for name in ("predictor", "fit", "router") if getattr(options, name) is not None]
+    if len(named) > 1:
+        raise UsageError(f"{listed(named)} exclude each other: give one of them", named[-1])
+    if options.router is not None:
+        _refuse_outputs(options, options.router)
+
+
+def _refuse_outputs(options: Options, router: str) -> None:
+    """Only what runs `decide` has a plan and decisions to write."""
+    for flag, place in (("--plans-out", options.plans_out), ("--decisions-out", options.decisions_out)):
+        if place is not None:
+            raise UsageError(f"{flag} is for routers that run `decide` on a plan, which `{router}` does not", flag)
+
+
+def _load(options: Options, say: Callable[[str], None]) -> list[DataSet]:
+    """The named sets; else all that have question texts."""
+    listed_prices = prices.load(options.data)
     if options.sets:
-        return [datasets.load(options.data, name, listed) for name in options.sets]
+        return [datasets.load(options.data, name, listed_prices) for name in dict.fromkeys(options.sets)]
     tables = []
     for name in datasets.available(options.data):
         try:
-            tables.append(datasets.load(options.data, name, listed))
-        except UsageError:
-            continue
+            tables.append(datasets.load(options.data, name, listed_prices))
+        except UsageError as error:
+            say(f"left out: {error.message}")
     if not tables:
-        raise UsageError("no data set with question texts", str(options.data))
+        raise UsageError(f"{options.data} holds no data set with question texts", str(options.data))
     return tables
 
 
 def _routers(
     options: Options, split: Split, tables: Sequence[DataSet], say: Callable[[str], None]
-) -> tuple[Routers, frozenset[str], str]:
-    """(router by pool, first digits of the stems it was trained on, what it is)"""
+) -> tuple[Routers, frozenset[str] | None, str]:
+    """(router by pool, first digits of the stems it was trained on if that is known, what it is)"""
+    if options.router is not None:
+        found = user_router.named(options.router)
+        if found.learns and split.held_out is None:
+            raise UsageError(f"`{found.name}` has `fit`, which needs a split: without one it would learn what it is tested on")
+        return found.router, None, found.name
     if options.fit is None:
         artifact = predictor.read(options.predictor)
 
@@ -162,8 +190,6 @@ def _routers(
             return production.router(artifact.graph, artifact.profiles, learned)
 
         return shipped, manifest.training_stems(artifact.folder), artifact.digest
-    if options.predictor is not None:
-        raise UsageError("`--fit` and `--predictor` exclude each other")
     entry = estimation.named(options.fit)
     if split.held_out is None:
         raise UsageError(f"`--fit {entry.name}` needs a split: without one it would learn what it is tested on")
@@ -204,16 +230,34 @@ def _stages(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
 
 
 def _known_only(options: Options, pool: DataSet, split: Split) -> Router:
-    if options.fit is not None:
-        raise UsageError(f"split `{split.name}` holds out every question of `{pool.name}`: nothing to fit on")
+    given = options.router or options.fit
+    known = user_router.named(options.router) if options.router is not None else None
+    if known is not None and not known.learns:
+        return known.router(pool)
+    if given is not None:
+        raise UsageError(f"split `{split.name}` holds out every question of `{pool.name}`: nothing to fit `{given}` on")
     artifact = predictor.read(options.predictor)
     return production.router(artifact.graph, artifact.profiles, None, pool)
 
 
+def _share_seen(tested: DataSet, trained_on: frozenset[str] | None) -> float | None:
+    if trained_on is None:
+        return None
+    seen = np.isin([stem[: manifest.STEM_DIGITS] for stem in tested.stems], sorted(trained_on))
+    return round(float(seen.mean()), 4)
+
+
 def _publish_plan(options: Options, name: str, router: Router) -> None:
-    if options.plans_out is not None and isinstance(router, ProductionRouter):
-        options.plans_out.mkdir(parents=True, exist_ok=True)
-        (options.plans_out / f"{name}.json").write_bytes(router.source.to_json())
+    """Writes what `decide` needs to repeat the decisions: the plan, and the predictor if it was fitted here."""
+    if not isinstance(router, ProductionRouter):
+        _refuse_outputs(options, options.fit or "")
+        return
+    if options.plans_out is None:
+        return
+    options.plans_out.mkdir(parents=True, exist_ok=True)
+    (options.plans_out / f"{name}.json").write_bytes(router.source.to_json())
+    if options.fit is not None:
+        predictor.write_bare(options.plans_out / "predictor", router.predictor)
 
 
 def score(tested: DataSet, learned: DataSet, router: Router, options: Options) -> Scores:

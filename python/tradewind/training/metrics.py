@@ -185,7 +185,10 @@ def apgr(curve: CallCurve) -> Floats:
 
 
 def cpt(curve: CallCurve, target: float) -> Floats:
-    """The smallest share of strong calls at which PGR reaches `target`, [B]; random routing has `target`."""
+    """The smallest share of strong calls at which PGR reaches `target`, [B]; random routing has `target`.
+
+    NaN where there is no PGR.
+    """
     reached = curve.recovered >= target
     at = np.argmax(reached, axis=1)
     rows = np.arange(len(at))
@@ -194,7 +197,8 @@ def cpt(curve: CallCurve, target: float) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         step = np.where(high > low, (target - low) / (high - low), 1.0)
     found = curve.share[rows, before] + step * (curve.share[rows, at] - curve.share[rows, before])
-    return np.where(reached.any(axis=1), found, 1.0)
+    found = np.where(reached.any(axis=1), found, 1.0)
+    return np.where(np.isnan(curve.recovered[:, -1]), np.nan, found)
 
 
 def zero_points(tested: DataSet, learned: DataSet, weights: Floats) -> tuple[Floats, Floats]:

@@ -126,6 +126,7 @@ class ProductionRouter:
 
     def __init__(self, source: PlanSource, predictor: bytes) -> None:
         self.source = source
+        self.predictor = predictor
         self._planner = core.Planner(source.to_json(), [predictor])
         self._column = {model.id.encode(): column for column, model in enumerate(source.models)}
 

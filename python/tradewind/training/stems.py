@@ -37,7 +37,11 @@ def digest(text: str) -> str:
 
 def read(path: Path) -> frozenset[str]:
     """The digests of an exclusion file: one SHA-256 a line; blank lines and `#` comments are skipped."""
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", str(path)) from None
+    lines = (line.strip() for line in text.splitlines())
     digests = frozenset(line.lower() for line in lines if line and not line.startswith("#"))
     for line in digests:
         if not re.fullmatch(r"[0-9a-f]{64}", line):

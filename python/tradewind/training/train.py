@@ -154,7 +154,7 @@ def load(options: Options) -> list[DataSet]:
     present = datasets.available(options.data)
     chosen = options.sets or tuple(name for name in datasets.TRAINING if name in present) or tuple(present)
     if not chosen:
-        raise UsageError("no data set to train on", str(options.data))
+        raise UsageError(f"{options.data} holds no data set to train on", str(options.data))
     sets = [datasets.for_training(datasets.load(options.data, name, listed), barred) for name in chosen]
     if options.shuffle_outcomes:
         rng = np.random.default_rng(options.seed)
