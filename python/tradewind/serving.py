@@ -4,10 +4,12 @@ changes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from tradewind import core, engine
 from tradewind.artifacts import plan, predictor
 from tradewind.artifacts.predictor import Artifact
 from tradewind.errors import ConfigurationError, Problem, TradewindError, UsageError
+from tradewind.resources import folder
 from tradewind.resources.assemble import Assembled
 from tradewind.settings import Settings
 
@@ -25,6 +28,8 @@ BURST_MS = 50
 """Milliseconds without a change that end a burst of changes: an editor or a mounted ConfigMap makes
 several.
 """
+LOOK_MS = 1_000
+"""Milliseconds after which the files are looked at though nothing was announced: not every file system does."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,13 @@ class Serving:
     gateway: core.Gateway
     settings: Settings
     predictor: Artifact
+    read: str
+    """Fingerprint of the files, taken before they were read: a later edit gives another."""
 
     @property
     def config(self) -> Path:
         """File or folder of resources."""
-        return self.settings.config or engine.default_config()
+        return _config(self.settings)
 
 
 def start(settings: Settings) -> Serving:
@@ -47,13 +54,14 @@ def start(settings: Settings) -> Serving:
     Raises `ConfigurationError` for resources, `UsageError` for the rest: at the start there is nothing old
     to keep.
     """
+    before = fingerprint(settings)
     artifact = predictor.read(settings.predictor)
     assembled = _assembled(settings, artifact)
     if assembled.refused:
         raise ConfigurationError(assembled.problems)
     keys = read_keys(settings.keys) if settings.keys is not None else None
     gateway = core.Gateway(None, [artifact.graph], settings=settings.gateway(), keys=keys)
-    serving = Serving(gateway, settings, artifact)
+    serving = Serving(gateway, settings, artifact, before)
     _take(serving, assembled)
     return serving
 
@@ -66,17 +74,53 @@ def reload(serving: Serving) -> bool:
 
 
 def watch(serving: Serving, stop: threading.Event) -> None:
-    """Reloads once for each burst of changes, until `stop` is set."""
+    """Reads again after each burst of changes, those since the first reading included, until `stop` is set."""
     import watchfiles
 
+    read = serving.read
     while not stop.is_set():
-        watched = sorted(set(_watched(serving)))
-        # A folder that appears or vanishes changes what there is to watch, so the list is made anew after
-        # each burst.
-        for _ in watchfiles.watch(*watched, recursive=False, stop_event=stop, step=BURST_MS, raise_interrupt=False):
-            reload(serving)
-            if sorted(set(_watched(serving))) != watched:
-                break
+        folders = _folders(serving.settings)
+        # It yields with each burst, and once a while without one: also what happened before it watched, or where
+        # nothing is announced, is found.
+        bursts = watchfiles.watch(
+            *folders,
+            watch_filter=None,
+            recursive=False,
+            stop_event=stop,
+            step=BURST_MS,
+            rust_timeout=LOOK_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+        )
+        try:
+            for _ in bursts:
+                read = refresh(serving, read)
+                if _folders(serving.settings) != folders:
+                    break
+        except OSError as error:  # A folder has just vanished, or this machine gives no more watches.
+            log.debug("the files are looked at without being watched: %s", error)
+            stop.wait(LOOK_MS / 1000)
+            read = refresh(serving, read)
+
+
+def refresh(serving: Serving, read: str) -> str:
+    """Reloads if the files are no longer those that were `read`; gives their fingerprint."""
+    now = fingerprint(serving.settings)
+    if now != read:
+        reload(serving)
+    return now
+
+
+def fingerprint(settings: Settings) -> str:
+    """Of all files that a gateway is fed from, by content: what is written anew without a change is the same."""
+    digest = hashlib.sha256()
+    for file in _files(settings):
+        try:
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+        except OSError as error:
+            content = str(error)
+        digest.update(f"{file}\0{content}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def read_keys(file: Path) -> bytes:
@@ -168,14 +212,26 @@ def _reload_keys(serving: Serving) -> bool:
     return True
 
 
-def _watched(serving: Serving) -> Iterator[Path]:
-    """Folders whose direct entries matter: files are replaced by renaming, so it is the folder that
-    changes.
-    """
-    settings = serving.settings
-    for place in (serving.config, settings.keys):
-        if place is not None:
-            yield place if place.is_dir() else place.parent
-    if settings.secrets_dir is not None and settings.secrets_dir.is_dir():
-        yield settings.secrets_dir
-        yield from (path for path in settings.secrets_dir.iterdir() if path.is_dir())
+def _files(settings: Settings) -> Iterator[Path]:
+    with suppress(UsageError):  # What is not there is told by the reading.
+        yield from folder.files(_config(settings))
+    if settings.keys is not None:
+        yield settings.keys
+    if settings.secrets_dir is not None:
+        yield from sorted(file for file in settings.secrets_dir.glob("*/*") if file.is_file())
+
+
+def _folders(settings: Settings) -> list[Path]:
+    """Folders whose direct entries matter: files are replaced by renaming, so it is the folder that changes."""
+    places = [_config(settings), *(place for place in (settings.keys, settings.secrets_dir) if place is not None)]
+    if settings.secrets_dir is not None:
+        places += settings.secrets_dir.glob("*/")
+    return sorted({_nearest_folder(place) for place in places})
+
+
+def _nearest_folder(place: Path) -> Path:
+    return next(path for path in (place, *place.parents) if path.is_dir())
+
+
+def _config(settings: Settings) -> Path:
+    return settings.config or engine.default_config()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -152,33 +153,61 @@ def test_a_broken_edit_is_named_and_the_old_plan_kept(files: Path, predictor_fol
         feed.gateway.drain()
 
 
-def test_a_burst_of_changes_is_read_and_the_watch_ends(
-    files: Path, predictor_folder: Path, upstream: core.Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    feed = serving.start(from_environment({}, **flags(files, predictor_folder)))
-    stop, changed, reload = threading.Event(), threading.Event(), serving.reload
+@contextmanager
+def watched(feed: serving.Serving, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], bool]]:
+    """Watches the files; gives a function that waits for the next reading and says whether it was taken."""
+    stop, readings, reload = threading.Event(), queue.Queue[bool](), serving.reload
 
     def noted(feed: serving.Serving) -> bool:
-        taken = reload(feed)
-        changed.set()
-        return taken
+        readings.put(reload(feed))
+        return True
 
     monkeypatch.setattr(serving, "reload", noted)
     watch = threading.Thread(target=serving.watch, args=(feed, stop))
     watch.start()
-    before = feed.gateway.plan_status()["plan"]
     try:
-        # The watch may begin after the first edit, so there is one until it is seen.
-        for willingness in range(1, 1000):
-            (files / "config" / "all.yaml").write_text(POOL.format(url=upstream.url, willingness=str(willingness)))
-            if changed.wait(0.2):
-                break
-        assert feed.gateway.plan_status()["plan"] != before
+        yield lambda: readings.get(timeout=20)
     finally:
         stop.set()
         watch.join(timeout=20)
         feed.gateway.drain()
     assert not watch.is_alive()
+    assert readings.empty(), "nothing is read again without a reason"
+
+
+def test_an_edit_before_the_watch_begins_is_not_missed(
+    files: Path, predictor_folder: Path, upstream: core.Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = serving.start(from_environment({}, **flags(files, predictor_folder)))
+    before = feed.gateway.plan_status()["plan"]
+    (files / "config" / "all.yaml").write_text(POOL.format(url=upstream.url, willingness="0.03"))
+    with watched(feed, monkeypatch) as reading:
+        assert reading()
+        assert feed.gateway.plan_status()["plan"] != before
+
+
+def test_what_is_created_later_is_watched_too(
+    files: Path, predictor_folder: Path, upstream: core.Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (files / "secrets").rename(files / "later")
+    feed = serving.start(from_environment({}, **flags(files, predictor_folder)))
+    with watched(feed, monkeypatch) as reading:
+        (files / "later").rename(files / "secrets")
+        assert reading()
+        (files / "secrets" / "keys" / "cheap").write_text("another")
+        assert reading()
+
+
+def test_a_file_that_is_not_read_changes_nothing(
+    files: Path, predictor_folder: Path, upstream: core.Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A log beside the keys would be read again for the line that the last reading wrote, and so for ever.
+    feed = serving.start(from_environment({}, **flags(files, predictor_folder)))
+    (files / "serve.log").write_text("a line")
+    assert serving.refresh(feed, feed.read) == feed.read
+    (files / "config" / "all.yaml").write_text(POOL.format(url=upstream.url, willingness="0.03"))
+    assert serving.refresh(feed, feed.read) != feed.read
+    feed.gateway.drain()
 
 
 @pytest.mark.parametrize(

@@ -14,22 +14,15 @@ import processes
 from calls import KINDS, Seen
 from processes import Gateway
 
-AGAIN_S = 1
-"""Seconds after which an edit is written again: the watch of the files may begin after the first one."""
 Document = dict[str, Any]
 
 
 async def edited(client: httpx.AsyncClient, gateway: Gateway, text: str, awaited: Callable[[Document], bool]) -> Document:
-    """Edits the resources until `/plan` says what is awaited."""
-    while True:
-        processes.write(gateway.folder, text)
-        try:
-            async with asyncio.timeout(AGAIN_S):
-                while not awaited(told := (await client.get("/plan")).json()):
-                    pass
-        except TimeoutError:
-            continue
-        return told
+    """Edits the resources once and waits until `/plan` says what is awaited."""
+    processes.write(gateway.folder, text)
+    while not awaited(told := (await client.get("/plan")).json()):
+        pass
+    return told
 
 
 async def load(client: httpx.AsyncClient, name: str, stop: asyncio.Event) -> list[Seen]:

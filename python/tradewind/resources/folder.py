@@ -69,7 +69,11 @@ def files(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise UsageError(f"no file or folder is at {place}", str(place))
-    found = sorted(path for path in place.iterdir() if path.suffix in (".yaml", ".yml") and not path.name.startswith("."))
+    try:
+        paths = sorted(place.iterdir())
+    except OSError as error:
+        raise UsageError(f"{place} cannot be read: {error.strerror}", str(place)) from None
+    found = [path for path in paths if path.suffix in (".yaml", ".yml") and not path.name.startswith(".")]
     if not found:
         raise UsageError(f"{place} holds no .yaml or .yml file", str(place))
     return found
