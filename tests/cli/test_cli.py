@@ -160,8 +160,16 @@ def test_problems_are_found_all_at_once(tradewind: Tradewind, predictor_folder: 
         (("route", "Hi", "--config", "/nowhere"), "/nowhere"),
         (("route", "Hi", "--config", str(VALID / "minimal.yaml"), "--model", "who"), "unknown model `who`; expected one of"),
         (("bench", "decide", "--bodies", str(VALID / "minimal.yaml")), "line 1 is neither"),
-        (("train", "--data", "/nowhere", "--out", "/nowhere"), "/nowhere holds no data set"),
-        (("train", "--data", "/nowhere", "--out", "/nowhere", "--exclude", "/none"), "/none cannot be read"),
+        (("train", "--data", "/nowhere", "--out", "artifact"), "/nowhere holds no data set"),
+        (("train", "--data", "/nowhere", "--out", "artifact", "--exclude", "/none"), "/none cannot be read"),
+        (("train", "--data", "/nowhere", "--out", "/dev/null/a"), "/dev/null/a cannot be written: /dev/null is not a folder"),
+        (("evaluate", "--data", "/nowhere", "--report", "/dev/null"), "/dev/null cannot be written: it is not a folder"),
+        (("evaluate", "--data", "/nowhere", "--plans-out", "/dev/null/a"), "/dev/null/a cannot be written"),
+        (("evaluate", "--data", "/nowhere", "--decisions-out", "/dev/null/a"), "/dev/null/a cannot be written"),
+        (("evaluate", "--data", "/nowhere", "--decisions-out", "/"), "/ cannot be written: it is a folder"),
+        (("plan", "assemble", str(VALID / "minimal.yaml"), "-o", "/"), "/ cannot be written"),
+        (("plan", "assemble", str(VALID / "minimal.yaml"), "-o", "/dev/null/a"), "/dev/null/a cannot be written"),
+        (("serve", "--ledger-dir", "/dev/null/a"), "/dev/null/a cannot be written"),
         (("evaluate", "--data", "/nowhere"), "/nowhere holds no data set"),
         (("replay", "--ledger", "/", "--plan", "/", "--predictor", "/none"), "no predictor is at /none"),
         (("plan", "check", "/nowhere"), "/nowhere"),
@@ -276,6 +284,12 @@ def test_decisions_are_timed_from_rust_and_from_python(tradewind: Tradewind, pre
 
 def environment(home: Path) -> dict[str, str]:
     return {**os.environ, "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def test_the_version_is_that_of_the_package(tradewind: Tradewind) -> None:
+    from importlib import metadata
+
+    assert tradewind("--version") == (0, f"tradewind {metadata.version('tradewind')}\n", "")
 
 
 def test_help_lists_the_commands_and_leaves_the_heavy_libraries_alone(tmp_path: Path) -> None:

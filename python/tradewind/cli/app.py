@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from tradewind.cli import output
@@ -42,6 +44,21 @@ def status(error: TradewindError) -> int:
     return USAGE if isinstance(error, ClientError) else FAILED
 
 
+def show_version(asked: bool) -> None:
+    """Before any command; the extension's is the package's."""
+    if asked:
+        from tradewind import core
+
+        output.lines(f"tradewind {core.version()}\n".encode())
+        raise typer.Exit
+
+
+def program(
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Routes calls to the language model that is worth its price."""
+
+
 def application() -> typer.Typer:
     """Every command, in the order of a first day with Tradewind."""
     from tradewind.cli import (
@@ -60,12 +77,12 @@ def application() -> typer.Typer:
 
     app = typer.Typer(
         name="tradewind",
-        help="Routes calls to the language model that is worth its price.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+    app.callback()(program)
     app.command()(route.route)
     app.command()(decide.decide)
     app.command()(serve.serve)

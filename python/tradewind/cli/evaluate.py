@@ -49,6 +49,8 @@ def evaluate(
     spaces included: input tokens are estimated from the bytes of the body.
     """
     output.need_training()
+    output.need_folder(plans_out, report)
+    output.need_file(decisions_out)
     from tradewind.cli.progress import Progress
     from tradewind.training import evaluate as evaluation
 

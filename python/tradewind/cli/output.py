@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -74,6 +75,30 @@ def write(file: Path, text: bytes) -> None:
         file.write_bytes(text)
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}", str(file)) from None
+
+
+def need_folder(*folders: Path | None) -> None:
+    """Folders that results go to, which may have to be made: wrong usage before the work, not a failure after it."""
+    for folder in filter(None, folders):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} cannot be written: it is not a folder", str(folder))
+        _need_place(folder, folder)
+
+
+def need_file(*files: Path | None) -> None:
+    """The same for files."""
+    for file in filter(None, files):
+        if file.is_dir():
+            raise UsageError(f"{file} cannot be written: it is a folder", str(file))
+        _need_place(file, file if file.exists() else file.parent)
+
+
+def _need_place(wanted: Path, place: Path) -> None:
+    present = next(path for path in (place, *place.parents) if path.exists())
+    if present != wanted and not present.is_dir():
+        raise UsageError(f"{wanted} cannot be written: {present} is not a folder", str(wanted))
+    if not os.access(present, os.W_OK):
+        raise UsageError(f"{wanted} cannot be written: no permission to write {present}", str(wanted))
 
 
 def names(text: str | None) -> tuple[str, ...]:

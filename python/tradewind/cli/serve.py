@@ -101,6 +101,7 @@ def serve(
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     check_host(settings)
+    output.need_folder(settings.ledger_dir)
     stop = threading.Event()
     with stopped_by(stop, signal.SIGTERM, signal.SIGINT):
         run(serving.start(settings), stop, as_json)

@@ -30,6 +30,7 @@ def train(
 ) -> None:
     """Train a predictor. A failed gate leaves no artifact, only its figures, and exit status 1."""
     output.need_training()
+    output.need_folder(out)
     from tradewind.cli.progress import Progress
     from tradewind.training import train as training
 
