@@ -218,11 +218,12 @@ def read_plan(file: Path) -> bytes:
 
 def text_body(text: str, model: str = "auto") -> bytes:
     """The body of a chat call with one user message."""
-    return json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}, ensure_ascii=False).encode()
+    return _bytes({"model": model, "messages": [{"role": "user", "content": text}]})
 
 
 def _bytes(body: Body) -> bytes:
-    return body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+    # As clients send it, for input tokens are estimated from the bytes.
+    return body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _crossing(first: Candidate, other: Candidate) -> float:

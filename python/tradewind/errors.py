@@ -38,6 +38,9 @@ class TradewindError(Exception):
         self.message = message
         self.path = path
 
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
 
 class ClientError(TradewindError):
     """The caller sent something that cannot be served."""
@@ -221,12 +224,15 @@ class ConfigurationError(TradewindError):
 
 
 class UsageError(TradewindError):
-    """A command used wrongly, or input that cannot be read."""
+    """A command used wrongly, or input that cannot be read; the sentence names the place."""
 
     side = "client"
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__("usage", message, path)
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def unknown(what: str, found: str, known: Sequence[str]) -> str:

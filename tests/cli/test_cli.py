@@ -108,6 +108,43 @@ def test_a_line_with_an_error_is_answered_in_its_place(tradewind: Tradewind, pre
     assert tradewind("decide", *arguments)[0] == 1
 
 
+def test_an_id_that_can_be_read_stands_in_the_error_of_its_line(
+    tradewind: Tradewind, predictor_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "calls.jsonl"
+    file.write_text('{"id": 7, "text": "Hi"}\n{"id": "b", "txt": "Hi"}\n{"id": [], "text": "Hi"}\n{"id": "d"}\n')
+    arguments = ("--config", VALID / "minimal.yaml", "--predictor", predictor_folder, "--input", file, "--json")
+    status, out, _ = tradewind("decide", *arguments)
+    lines = [json.loads(line) for line in out.splitlines()]
+    for line in lines:
+        fits("decide", line)
+    assert status == 1
+    assert [line["id"] for line in lines] == [7, "b", None, "d"]
+    assert lines[0]["error"]["message"] == 'line 1 cannot be read: its id 7 is a number; expected a string, such as "7"'
+    assert "unknown field `txt`" in lines[1]["error"]["message"]
+
+
+def test_a_text_is_decided_as_its_compact_body_from_the_library_and_by_route(
+    tradewind: Tradewind, predictor_folder: Path, tmp_path: Path
+) -> None:
+    from tradewind.engine import Engine
+
+    texts = ["Hi", 'Quote " and \\ and / and \t\n\r\b\f\x00\x1f\x7f', "Größe, 漢字, 🙂, \u2028", ""]
+    file = tmp_path / "calls.jsonl"
+    bodies = [{"model": "auto", "messages": [{"role": "user", "content": text}]} for text in texts]
+    config, rest = VALID / "minimal.yaml", ("--predictor", predictor_folder, "--json")
+    with file.open("w") as lines:
+        for text, body in zip(texts, bodies, strict=True):
+            compact = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+            lines.write(json.dumps({"id": "", "text": text}) + "\n" + f'{{"id":"","body":{compact}}}\n')
+    decisions = [json.loads(line) for line in tradewind("decide", "--config", config, "--input", file, *rest)[1].splitlines()]
+    engine = Engine.from_config(config, predictor_at=predictor_folder)
+    for text, body, by_text, by_body in zip(texts, bodies, decisions[::2], decisions[1::2], strict=True):
+        assert by_text == by_body == engine.decide(body).document
+        if "\x00" not in text:
+            assert json.loads(tradewind("route", text, "--config", config, *rest)[1])["decision"] == by_text
+
+
 def test_the_choice_flips_at_the_willingness_to_pay_that_route_names(tradewind: Tradewind, predictor_folder: Path) -> None:
     common = ("--config", VALID / "minimal.yaml", "--predictor", predictor_folder, "--json")
     status, out, _ = tradewind("route", EASY, *common)

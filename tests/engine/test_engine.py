@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import tradewind
+from tradewind import core
+from tradewind import engine as engines
 from tradewind.engine import Engine
-from tradewind.errors import ConfigurationError, DialIgnored, InvalidJson, ModelNotFound, UsageError
+from tradewind.errors import ConfigurationError, DialIgnored, InvalidJson, InvalidPlan, ModelNotFound, UsageError
 
 RESOURCES = Path(__file__).parent.parent / "resources"
 BODY = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}
@@ -57,6 +60,31 @@ def test_a_refused_configuration_names_all_its_problems(predictor_folder: Path) 
     assert len(refused.value.problems) == 4
     with pytest.raises(UsageError):
         Engine.from_config("/nowhere", predictor_at=predictor_folder)
+
+
+def test_a_plan_with_problems_names_each_with_its_place_once(engine: Engine) -> None:
+    def refused(plan: object) -> InvalidPlan:
+        with pytest.raises(InvalidPlan) as found:
+            core.Planner(json.dumps(plan).encode(), [engine.predictor.graph])
+        with pytest.raises(InvalidPlan) as again:
+            core.Gateway(json.dumps(plan).encode(), [engine.predictor.graph])
+        assert str(found.value) == str(again.value)
+        return found.value
+
+    source = json.loads(engines.source(RESOURCES / "valid" / "minimal.yaml", engine.predictor))
+    source["routes"][0]["candidates"] = []
+    one = refused(source)
+    assert (one.path, one.message) == ("routes[0].candidates", "a route needs at least one candidate")
+    assert str(one) == f"{one.path}: {one.message}"
+    source["routes"][0]["strategy"] = {"type": "cheapst"}
+    both = refused(source)
+    assert both.path == ""
+    lines = str(both).splitlines()
+    assert all(line.startswith("routes[0].") for line in lines)
+    assert len(lines) == 2
+    unreadable = refused([])
+    assert unreadable.path == ""
+    assert str(unreadable).startswith("the plan source cannot be read")
 
 
 def test_many_threads_decide_the_same(engine: Engine) -> None:

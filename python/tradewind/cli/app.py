@@ -26,8 +26,7 @@ def run(arguments: list[str]) -> int:
             output.show_problem(problem)
         return FOUND
     except TradewindError as error:
-        named = error.message.startswith(error.path)
-        output.complain(error.message if named else f"{error.path}: {error.message}", error.code)
+        output.complain(str(error), error.code)
         return status(error)
     except KeyboardInterrupt:
         return 130

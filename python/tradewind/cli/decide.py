@@ -19,7 +19,7 @@ from tradewind.errors import UsageError
 def decide(
     input: Annotated[
         Path,
-        typer.Option("--input", help="JSON Lines of {id, body | text, willingness_to_pay_usd?}; - is stdin."),
+        typer.Option("--input", help="JSON Lines of {id, body | text, willingness_to_pay_usd?}, the id a string; - is stdin."),
     ],
     plan: Annotated[Path | None, typer.Argument(help="Plan source (.json), in place of --config.")] = None,
     config: options.Config = None,
@@ -30,7 +30,11 @@ def decide(
     tenant: Annotated[str, typer.Option(help="Namespace of the caller.")] = "default",
     as_json: options.Json = False,
 ) -> None:
-    """Decide on many calls; one decision or error a line."""
+    """Decide on many calls; one decision or error a line.
+
+    A text stands for the body {"model":"auto","messages":[{"role":"user","content":TEXT}]}, without spaces and
+    escapes that JSON does not need: input tokens are estimated from the bytes of the body.
+    """
     from tradewind.engine import Engine
 
     if plan is not None and config is not None:

@@ -20,11 +20,11 @@ use tokio::{
     sync::{Notify, oneshot},
     time::Instant,
 };
-use tradewind_core::{Code, Error, plan::Problem};
+use tradewind_core::{Code, Error};
 use tradewind_gateway::{AnswerBody, Engine, Keys, Peer, Server, Settings, secrets::Credentials};
 
 use crate::{
-    error::{internal, raise},
+    error::{internal, raise, refused},
     mailbox::{Call, Head, Mailbox, Outbox},
 };
 
@@ -281,11 +281,6 @@ fn request(method: &str, target: &[u8], headers: &Bound<'_, PyAny>, body: &[u8])
 
 fn add(engine: &Engine, predictors: &[PyBackedBytes]) -> PyResult<()> {
     predictors.iter().try_for_each(|onnx| engine.add_predictor(onnx).map(|_| ())).map_err(raise)
-}
-
-fn refused(problems: &[Problem]) -> Error {
-    let list: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
-    Error::new(Code::InvalidPlan, problems.first().map_or(String::new(), |problem| problem.path.clone()), list.join("\n"))
 }
 
 fn unheard(address: &str, error: &std::io::Error) -> PyErr {

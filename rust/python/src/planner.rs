@@ -19,7 +19,7 @@ use tradewind_core::{
 };
 use tradewind_gateway::onnxruntime;
 
-use crate::error::{internal, raise};
+use crate::error::{internal, raise, refused};
 
 const EXECUTORS: &[&str] = &["native", "onnxruntime"];
 
@@ -178,11 +178,15 @@ impl Planner {
     }
 
     fn line(&self, number: usize, line: &[u8], tenant: &str, at_ns: u64, seed: u64) -> Vec<u8> {
+        let unreadable = |message: String| Error::new(Code::InvalidRequest, format!("line {number}"), message);
         let (id, result) = match serde_json::from_slice::<Line>(line) {
-            Err(error) => (
-                Value::Null,
-                Err(Error::new(Code::InvalidRequest, format!("line {number}"), format!("line {number} cannot be read: {error}"))),
-            ),
+            Err(error) => match id(line) {
+                id @ Value::Number(_) => {
+                    let message = format!("line {number} cannot be read: its id {id} is a number; expected a string, such as \"{id}\"");
+                    (id, Err(unreadable(message)))
+                }
+                id => (id, Err(unreadable(format!("line {number} cannot be read: {error}")))),
+            },
             Ok(line) => {
                 let dials = Dials { willingness_to_pay_usd: line.willingness_to_pay_usd, max_cost_usd: line.max_cost_usd };
                 // Each line draws for itself, and the same line draws the same.
@@ -190,11 +194,7 @@ impl Planner {
                 let body = match (&line.body, &line.text) {
                     (Some(body), None) => Ok(body.get().to_owned()),
                     (None, Some(text)) => Ok(json!({"model": "auto", "messages": [{"role": "user", "content": text}]}).to_string()),
-                    _ => Err(Error::new(
-                        Code::InvalidRequest,
-                        format!("line {number}"),
-                        format!("line {number} needs exactly one of `body`, `text`"),
-                    )),
+                    _ => Err(unreadable(format!("line {number} needs exactly one of `body`, `text`"))),
                 };
                 let result = body.and_then(|body| self.document(body.as_bytes(), tenant, dials, now, &line.id));
                 (Value::String(line.id), result)
@@ -207,14 +207,17 @@ impl Planner {
     }
 }
 
+/// The id of a line that is otherwise unreadable, if it has one that can stand in the answer.
+fn id(line: &[u8]) -> Value {
+    match serde_json::from_slice::<Value>(line).map(|mut line| line["id"].take()) {
+        Ok(id @ (Value::String(_) | Value::Number(_))) => id,
+        _ => Value::Null,
+    }
+}
+
 /// FNV-1a, 64 bit.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-fn refused(problems: &[Problem]) -> Error {
-    let list: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
-    Error::new(Code::InvalidPlan, problems.first().map_or(String::new(), |problem| problem.path.clone()), list.join("\n"))
 }
 
 /// Compiles a plan source and gives all its problems as JSON: `[{code, severity, path, message, accepted}]`.
