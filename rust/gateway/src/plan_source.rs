@@ -18,6 +18,17 @@ use crate::{engine::Engine, secrets::Credentials};
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Time and length of a file: what changes when it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(Option<(SystemTime, u64)>);
+
+impl Stamp {
+    fn of(path: &Path) -> Self {
+        let metadata = fs::metadata(path).ok();
+        Self(metadata.and_then(|metadata| Some((metadata.modified().ok()?, metadata.len()))))
+    }
+}
+
 /// Watches a file until it is dropped.
 pub struct Watch {
     stop: Option<mpsc::Sender<()>>,
@@ -33,11 +44,13 @@ impl Drop for Watch {
     }
 }
 
-/// Loads a plan source and its credentials. What cannot be read is a refusal too.
+/// Loads a plan source and its credentials; gives what to tell a later edit by. What cannot be read is a refusal too.
 ///
 /// # Errors
 /// Everything that is wrong with it; the old plan is kept.
-pub fn load(engine: &Engine, path: &Path) -> Result<(), Vec<Problem>> {
+pub fn load(engine: &Engine, path: &Path) -> Result<Stamp, Vec<Problem>> {
+    // Taken before the reading, so that no edit falls between the two.
+    let stamp = Stamp::of(path);
     let source = path.display().to_string();
     let json = fs::read(path).map_err(|error| {
         let problem = Problem {
@@ -58,32 +71,25 @@ pub fn load(engine: &Engine, path: &Path) -> Result<(), Vec<Problem>> {
             Err(message) => tracing::error!(message, "the credentials are refused; the old ones are kept"),
         }
     }
-    Ok(())
+    Ok(stamp)
 }
 
-/// Loads the file again whenever it changes.
+/// Loads the file again whenever it is no longer what was loaded.
 ///
 /// # Errors
 /// Where no thread can be started.
-pub fn watch(engine: &Arc<Engine>, path: &Path) -> io::Result<Watch> {
+pub fn watch(engine: &Arc<Engine>, path: &Path, mut loaded: Stamp) -> io::Result<Watch> {
     let (stop, stopped) = mpsc::channel();
     let (engine, path) = (Arc::clone(engine), path.to_owned());
-    let mut seen = stamp(&path);
     let thread = thread::Builder::new().name("plan".to_owned()).spawn(move || {
         while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-            let now = stamp(&path);
-            if now != seen {
-                seen = now;
+            let now = Stamp::of(&path);
+            if now != loaded {
+                loaded = now;
                 // A refusal is logged and shown by `/plan`.
                 let _ = load(&engine, &path);
             }
         }
     })?;
     Ok(Watch { stop: Some(stop), thread: Some(thread) })
-}
-
-/// Time and length: what changes when a file does.
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }

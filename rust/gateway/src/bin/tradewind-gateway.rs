@@ -113,8 +113,8 @@ fn run(settings: Settings) -> Result<()> {
     }
     let plan = settings.plan.clone().ok_or("no plan is given")?;
     // Refused at the start, there is nothing to keep: better no gateway than one that answers nobody.
-    plan_source::load(&engine, &plan).map_err(|problems| serde_json::to_string(&problems).unwrap_or_default())?;
-    let watch = plan_source::watch(&engine, &plan)?;
+    let loaded = plan_source::load(&engine, &plan).map_err(|problems| serde_json::to_string(&problems).unwrap_or_default())?;
+    let watch = plan_source::watch(&engine, &plan, loaded)?;
     let server = tradewind_gateway::serve(&engine, &settings.listen)?;
     wait_for_signal()?;
     tracing::info!(calls = engine.calls_in_flight(), "draining");

@@ -213,10 +213,11 @@ async fn a_plan_file_is_watched() {
     let gateway = Gateway::with(&plan_of(&["http://127.0.0.1:1/v1"]), |_| {});
     let path = gateway.folder.path().join("plan.json");
     std::fs::write(&path, plan_of(&["http://127.0.0.1:2/v1"]).to_string()).unwrap();
-    plan_source::load(&gateway.engine, &path).unwrap();
-    let watch = plan_source::watch(&gateway.engine, &path).unwrap();
+    let loaded = plan_source::load(&gateway.engine, &path).unwrap();
+    // An edit between the reading and the start of the watch is seen too.
     let before = gateway.get("/plan").await.json();
     std::fs::write(&path, "{").unwrap();
+    let watch = plan_source::watch(&gateway.engine, &path, loaded).unwrap();
     let refused = async {
         while gateway.get("/plan").await.json()["refusal"].is_null() {
             tokio::task::yield_now().await;
