@@ -174,11 +174,11 @@ def _assembled(settings: Settings, artifact: Artifact) -> Assembled:
 
 def _take(serving: Serving, assembled: Assembled) -> None:
     serving.gateway.set_credentials(read_credentials(assembled.plan, serving.settings.secrets_dir))
-    status = serving.gateway.swap(assembled.plan.to_json())
+    status = serving.gateway.swap(assembled.plan.to_json(), source=str(serving.config))
     for problem in assembled.problems:
         log.warning("%s", problem)
     log.info(
-        "plan %s: %d models, %d routes",
+        "plan %s: models %d, routes %d",
         status.get("plan", ""),
         len(assembled.plan.models),
         len(assembled.plan.routes),
@@ -197,7 +197,7 @@ def _reload_plan(serving: Serving) -> bool:
     for problem in problems:
         log.error("%s", problem)
     log.error("the edit is refused; the old plan is kept")
-    serving.gateway.refuse([problem.document() for problem in problems])
+    serving.gateway.refuse([problem.document() for problem in problems], source=str(serving.config))
     return False
 
 

@@ -141,6 +141,7 @@ def test_a_broken_edit_is_named_and_the_old_plan_kept(files: Path, predictor_fol
         assert not serving.reload(feed)
         status = feed.gateway.plan_status()
         assert status["plan"] == before["plan"]
+        assert status["source"] == str(files / "config")
         (problem,) = status["refusal"]["problems"]
         assert problem["line"] == 11
         assert "unknown profile `tinny`" in problem["message"]
