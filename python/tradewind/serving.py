@@ -59,8 +59,9 @@ def start(settings: Settings) -> Serving:
     assembled = _assembled(settings, artifact)
     if assembled.refused:
         raise ConfigurationError(assembled.problems)
-    keys = read_keys(settings.keys) if settings.keys is not None else None
-    gateway = core.Gateway(None, [artifact.graph], settings=settings.gateway(), keys=keys)
+    gateway = core.Gateway(None, [artifact.graph], settings=settings.gateway())
+    if settings.keys is not None:
+        _take_keys(gateway, settings.keys)
     serving = Serving(gateway, settings, artifact, before)
     _take(serving, assembled)
     return serving
@@ -130,7 +131,7 @@ def read_keys(file: Path) -> bytes:
     try:
         document: Any = yaml.safe_load(file.read_bytes())
     except OSError as error:
-        raise UsageError(f"the keys cannot be read: {error.strerror}", str(file)) from None
+        raise UsageError(f"{file}: the keys cannot be read: {error.strerror}", str(file)) from None
     except yaml.YAMLError as error:
         raise UsageError(f"{file}: the keys cannot be read: {' '.join(str(error).split())}", str(file)) from None
     entries = document.get("keys") if isinstance(document, dict) else None
@@ -185,6 +186,14 @@ def _take(serving: Serving, assembled: Assembled) -> None:
     )
 
 
+def _take_keys(gateway: core.Gateway, file: Path) -> None:
+    keys = read_keys(file)
+    try:
+        gateway.set_keys(keys)
+    except TradewindError as error:
+        raise UsageError(f"{file}: {error.message}", str(file)) from None
+
+
 def _reload_plan(serving: Serving) -> bool:
     try:
         assembled = _assembled(serving.settings, serving.predictor)
@@ -205,7 +214,7 @@ def _reload_keys(serving: Serving) -> bool:
     if serving.settings.keys is None:
         return True
     try:
-        serving.gateway.set_keys(read_keys(serving.settings.keys))
+        _take_keys(serving.gateway, serving.settings.keys)
     except TradewindError as error:
         log.error("%s; the old keys are kept", error.message)
         return False

@@ -221,6 +221,17 @@ def test_keys_that_cannot_be_read_are_wrong_usage(tmp_path: Path, text: str, par
         serving.read_keys(tmp_path / "keys.yaml")
 
 
+def test_keys_that_the_gateway_refuses_are_named_with_their_file(files: Path, predictor_folder: Path) -> None:
+    given = from_environment({}, **flags(files, predictor_folder))
+    feed = serving.start(given)
+    broken = "keys:\n- {sha256: short, namespace: team-a}\n"
+    (files / "keys.yaml").write_text(broken)
+    with pytest.raises(UsageError, match=rf"^{files / 'keys.yaml'}: keys\[0\].sha256 is not 64 hexadecimal digits$"):
+        serving.start(given)
+    assert not serving.reload(feed)
+    feed.gateway.drain()
+
+
 @pytest.mark.parametrize(
     ("variables", "part"),
     [
