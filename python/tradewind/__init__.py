@@ -1,4 +1,4 @@
-"""Tradewind: a Kubernetes-native router for large language models, with a Rust hot path."""
+"""Tradewind: a router for large language models, with a Rust hot path."""
 
 from __future__ import annotations
 
