@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, cast
 
 from tradewind import _core
 from tradewind.errors import TradewindError, from_code
@@ -22,6 +22,7 @@ __all__ = [
     "Planner",
     "Prediction",
     "Simulator",
+    "SimulatorFlags",
     "bench_bodies",
     "bench_decide",
     "bench_http",
@@ -276,36 +277,27 @@ class Gateway:
         return self._gateway.fail(mailbox, id, code)
 
 
+class SimulatorFlags(TypedDict, total=False):
+    """The flags of `tradewind simulate`, which says what they mean; one that is absent has its default there."""
+
+    host: str
+    port: int
+    models: str | None
+    first_token_ms: int
+    token_rate: float
+    fail: list[str]
+    seed: int
+    answers: Path | None
+    log: Path | None
+    api_key: str | None
+
+
 class Simulator:
     """An OpenAI-compatible upstream that answers without a model, on a thread of its own."""
 
-    def __init__(
-        self,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        models: str | None = None,
-        first_token_ms: int = 0,
-        token_rate: float = 0.0,
-        fail: Sequence[str] = (),
-        seed: int = 0,
-        answers: Path | None = None,
-        log: Path | None = None,
-        api_key: str | None = None,
-    ) -> None:
+    def __init__(self, **flags: Unpack[SimulatorFlags]) -> None:
         with typed_errors():
-            self._simulator = _core.Simulator(
-                host=host,
-                port=port,
-                models=models,
-                first_token_ms=first_token_ms,
-                token_rate=token_rate,
-                fail=list(fail),
-                seed=seed,
-                answers=answers,
-                log=log,
-                api_key=api_key,
-            )
+            self._simulator = _core.Simulator(**flags)
 
     @property
     def url(self) -> str:
@@ -329,37 +321,10 @@ class Simulator:
         self.stop()
 
 
-def run_simulator(
-    on_ready: Callable[[str], None],
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    models: str | None = None,
-    first_token_ms: int = 0,
-    token_rate: float = 0.0,
-    fail: Sequence[str] = (),
-    seed: int = 0,
-    answers: Path | None = None,
-    log: Path | None = None,
-    api_key: str | None = None,
-) -> dict[str, Any]:
+def run_simulator(on_ready: Callable[[str], None], **flags: Unpack[SimulatorFlags]) -> dict[str, Any]:
     """Runs a simulator on this thread until SIGINT or SIGTERM; `on_ready` gets its URL. Gives the totals."""
     with typed_errors():
-        totals: dict[str, Any] = json.loads(
-            _core.run_simulator(
-                on_ready,
-                host=host,
-                port=port,
-                models=models,
-                first_token_ms=first_token_ms,
-                token_rate=token_rate,
-                fail=list(fail),
-                seed=seed,
-                answers=answers,
-                log=log,
-                api_key=api_key,
-            )
-        )
+        totals: dict[str, Any] = json.loads(_core.run_simulator(on_ready, **flags))
         return totals
 
 

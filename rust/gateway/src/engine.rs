@@ -18,7 +18,6 @@ use tradewind_core::{
     Code, Error, Now,
     features::Features,
     plan::{self, Predictors, Problem},
-    predict::Predictor,
 };
 
 use crate::{
@@ -28,12 +27,11 @@ use crate::{
     ledger::{Ledger, Reserved},
     live::Live,
     metrics::{CodeLabels, Metrics, PlanLabels},
-    onnxruntime,
     pages::{self, Refusal},
     routing::Routing,
     secrets::Credentials,
     sessions::Sessions,
-    settings::{Executor, Settings},
+    settings::Settings,
     upstream::Pool,
 };
 
@@ -135,17 +133,7 @@ impl Engine {
     /// # Errors
     /// `invalid_predictor`.
     pub fn add_predictor(&self, onnx: &[u8]) -> Result<Arc<str>, Error> {
-        let predictor = match (self.settings.executor, &self.settings.onnxruntime_library) {
-            (Executor::Native, _) => Predictor::native(onnx)?,
-            (Executor::OnnxRuntime, Some(library)) => onnxruntime::predictor(onnx, library)?,
-            (Executor::OnnxRuntime, None) => {
-                return Err(Error::new(
-                    Code::InvalidPredictor,
-                    "onnxruntime_library",
-                    "executor `onnxruntime` needs the path of its library",
-                ));
-            }
-        };
+        let predictor = self.settings.executor.load(onnx, self.settings.onnxruntime_library.as_deref())?;
         // The tables of the tokenizer and of the predictor are made here, not while the first caller waits.
         predictor.predict(&Features::of("What is the capital of France?"))?;
         let digest = Arc::clone(predictor.digest());

@@ -24,13 +24,15 @@ mod relay;
 mod account;
 pub mod ledger;
 mod metrics;
-pub mod onnxruntime;
+pub mod executor;
+mod onnxruntime;
 pub mod simulator;
 pub mod load;
 
 pub use self::{
     answer::AnswerBody,
     engine::{Engine, PlanStatus},
+    executor::Executor,
     keys::{Keys, Peer},
     server::{Server, serve},
     settings::Settings,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tradewind_core::record::CaptureKind;
 
+use crate::executor::Executor;
+
 /// Settings of a data plane. Every field has a default, so a door names only what differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -62,18 +64,6 @@ pub struct Settings {
     pub executor: Executor,
     /// The shared library of ONNX Runtime, for executor `onnxruntime`.
     pub onnxruntime_library: Option<PathBuf>,
-}
-
-/// What runs a predictor's graph.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-#[value(rename_all = "lower")]
-pub enum Executor {
-    /// The core itself, from the initialisers.
-    #[default]
-    Native,
-    /// ONNX Runtime.
-    OnnxRuntime,
 }
 
 impl Default for Settings {

@@ -45,7 +45,7 @@ pub fn bench_decide(
     library: Option<PathBuf>,
 ) -> PyResult<String> {
     py.detach(|| {
-        let predictors = load(&predictors, executor, library.as_ref()).map_err(raise)?;
+        let predictors = load(&predictors, executor, library.as_deref()).map_err(raise)?;
         let compiled = plan::compile(&plan, &predictors).map_err(|problems| internal(format!("{problems:?}")))?;
         let timings = decide::time(&compiled.plan, "default", &bodies).map_err(raise)?;
         serde_json::to_string(&timings).map_err(internal)

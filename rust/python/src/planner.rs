@@ -1,6 +1,9 @@
 //! A compiled plan that decides in process.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use pyo3::{
     prelude::*,
@@ -13,35 +16,20 @@ use tradewind_core::{
     features::Features,
     plan::{self, CAPABILITIES, DIALECTS, Predictors, Problem},
     policy,
-    predict::Predictor,
     record::{self, Capture},
     strategy,
 };
-use tradewind_gateway::onnxruntime;
+use tradewind_gateway::Executor;
 
 use crate::error::{internal, raise, refused};
 
-const EXECUTORS: &[&str] = &["native", "onnxruntime"];
-
-/// Loads predictors by digest. `executor` is `native` or `onnxruntime`; the latter needs its library.
-pub fn load(files: &[Vec<u8>], executor: &str, library: Option<&PathBuf>) -> Result<Predictors, Error> {
+/// Loads predictors by digest. `executor` is one of `Executor::NAMES`; ONNX Runtime needs its library.
+pub fn load(files: &[Vec<u8>], executor: &str, library: Option<&Path>) -> Result<Predictors, Error> {
+    let executor = Executor::named(executor)?;
     files
         .iter()
         .map(|file| {
-            let predictor = match (executor, library) {
-                ("native", _) => Predictor::native(file)?,
-                ("onnxruntime", Some(library)) => onnxruntime::predictor(file, library)?,
-                ("onnxruntime", None) => {
-                    return Err(Error::new(Code::InvalidPredictor, "executor", "executor `onnxruntime` needs the path of its library"));
-                }
-                _ => {
-                    return Err(Error::new(
-                        Code::InvalidRequest,
-                        "executor",
-                        tradewind_core::error::unknown("executor", executor, EXECUTORS),
-                    ));
-                }
-            };
+            let predictor = executor.load(file, library)?;
             Ok((predictor.digest().to_string(), Arc::new(predictor)))
         })
         .collect()
@@ -76,7 +64,7 @@ impl Planner {
     #[pyo3(signature = (plan, predictors, executor = "native", library = None))]
     fn new(py: Python<'_>, plan: Vec<u8>, predictors: Vec<Vec<u8>>, executor: &str, library: Option<PathBuf>) -> PyResult<Self> {
         py.detach(|| {
-            let predictors = load(&predictors, executor, library.as_ref())?;
+            let predictors = load(&predictors, executor, library.as_deref())?;
             let compiled = plan::compile(&plan, &predictors).map_err(|problems| refused(&problems))?;
             Ok(Self { plan: compiled.plan, predictors, warnings: compiled.warnings })
         })
@@ -256,6 +244,6 @@ pub fn tables() -> PyResult<String> {
     tables.insert("policies".into(), rows(policy::TABLE.iter().map(|entry| (entry.name, entry.about)).collect()));
     tables.insert("capabilities".into(), json!(CAPABILITIES));
     tables.insert("dialects".into(), json!(DIALECTS));
-    tables.insert("executors".into(), json!(EXECUTORS));
+    tables.insert("executors".into(), json!(Executor::NAMES));
     serde_json::to_string(&tables).map_err(internal)
 }

@@ -6,8 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tradewind_core::{plan::Predictors, record::CaptureKind};
 use tradewind_gateway::{
-    Engine, Keys, Settings, plan_source,
-    settings::Executor,
+    Engine, Executor, Keys, Settings, plan_source,
     simulator::{self, Flags},
 };
 
