@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -81,11 +82,15 @@ def flags(files: Path, predictor_folder: Path) -> dict[str, Any]:
     }
 
 
+def written(given: dict[str, Any]) -> list[str]:
+    """Flags as one types them."""
+    return [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+
+
 @contextmanager
 def served(files: Path, predictor_folder: Path) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
     arguments = ["serve", "--json", "--port", "0", "--asgi-port", "0", "--drain-s", "5", "--workers", "1"]
-    for name, value in flags(files, predictor_folder).items():
-        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    arguments += written(flags(files, predictor_folder))
     command = [str(Path(sys.executable).parent / "tradewind"), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -209,6 +214,17 @@ def test_a_file_that_is_not_read_changes_nothing(
     (files / "config" / "all.yaml").write_text(POOL.format(url=upstream.url, willingness="0.03"))
     assert serving.refresh(feed, feed.read) != feed.read
     feed.gateway.drain()
+
+
+@pytest.mark.parametrize(("door", "flag"), [("native", "--port"), ("asgi", "--asgi-port")])
+def test_a_port_that_is_taken_is_wrong_usage(
+    files: Path, predictor_folder: Path, door: str, flag: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        arguments = ["serve", "--door", door, flag, str(port)]
+        assert run([*arguments, *written(flags(files, predictor_folder))]) == 2
+    assert f"the {door} door cannot listen" in " ".join(capfd.readouterr().err.split()).lower()
 
 
 @pytest.mark.parametrize(

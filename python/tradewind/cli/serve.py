@@ -20,7 +20,7 @@ import typer
 from tradewind.cli import options, output
 from tradewind.cli.ledger import FOLDER
 from tradewind.cli.options import Executor
-from tradewind.errors import UsageError
+from tradewind.errors import TradewindError, UsageError
 
 if TYPE_CHECKING:
     import uvicorn
@@ -115,7 +115,7 @@ def run(serving: Serving, stop: threading.Event, as_json: bool) -> None:
     opened: dict[str, str] = {}
     shim: Shim | None = None
     if settings.door in ("native", "both"):
-        opened["native"] = f"http://{serving.gateway.listen()}"
+        opened["native"] = listen(serving)
     if settings.door in ("asgi", "both"):
         shim = Shim(serving)
         opened["asgi"] = shim.start(stop)
@@ -132,6 +132,14 @@ def run(serving: Serving, stop: threading.Event, as_json: bool) -> None:
     watcher.join()
     if not in_time:
         output.complain(f"calls were still in flight after {settings.drain_s} s and were broken off")
+
+
+def listen(serving: Serving) -> str:
+    """Opens the native door; gives its URL."""
+    try:
+        return f"http://{serving.gateway.listen()}"
+    except TradewindError as error:
+        raise UsageError(f"the native door cannot listen: {error.message}") from None
 
 
 def announce(serving: Serving, opened: dict[str, str], as_json: bool) -> None:
@@ -176,9 +184,8 @@ class Shim:
         try:
             listener = socket.create_server(self._address, family=family, backlog=2048)
         except OSError as error:
-            raise UsageError(
-                f"the ASGI door cannot listen on {self._address[0]}:{self._address[1]}: {error.strerror}"
-            ) from None
+            host, port = self._address
+            raise UsageError(f"the ASGI door cannot listen: {host}:{port}: {error.strerror}") from None
         self._thread = threading.Thread(target=_until_end, args=(self._server, listener, stop), name="asgi")
         self._thread.start()
         host, port = listener.getsockname()[:2]
