@@ -44,6 +44,15 @@ def test_the_library_counts_tokens_costs_and_classifies(engine: Engine) -> None:
     assert max(easy["difficulty"]) < min(hard["difficulty"])
 
 
+def test_a_text_is_classified_by_the_predictor_that_the_plan_names(engine: Engine) -> None:
+    shipped = Engine.from_config()
+    graphs = [engine.predictor.graph, shipped.predictor.graph]
+    for one in (engine, shipped):
+        config = RESOURCES / "valid" / "minimal.yaml" if one is engine else engines.default_config()
+        planner = core.Planner(engines.source(config, one.predictor), graphs)
+        assert planner.classify("Hi") == one.classify("Hi")
+
+
 def test_errors_are_typed_with_their_place(engine: Engine) -> None:
     with pytest.raises(InvalidJson):
         engine.decide(b"{")

@@ -39,7 +39,6 @@ pub fn load(files: &[Vec<u8>], executor: &str, library: Option<&Path>) -> Result
 #[pyclass(frozen, module = "tradewind._core")]
 pub struct Planner {
     plan: Plan,
-    predictors: Predictors,
     warnings: Vec<Problem>,
 }
 
@@ -66,7 +65,7 @@ impl Planner {
         py.detach(|| {
             let predictors = load(&predictors, executor, library.as_deref())?;
             let compiled = plan::compile(&plan, &predictors).map_err(|problems| refused(&problems))?;
-            Ok(Self { plan: compiled.plan, predictors, warnings: compiled.warnings })
+            Ok(Self { plan: compiled.plan, warnings: compiled.warnings })
         })
         .map_err(raise)
     }
@@ -131,8 +130,8 @@ impl Planner {
 
     /// What the predictor of the first route says of a text, before any model is looked at.
     fn classify<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyDict>> {
-        let predictor = self.predictors.values().next().ok_or_else(|| internal("no predictor is loaded"))?;
-        let prediction = py.detach(|| predictor.predict(&Features::of(text))).map_err(raise)?;
+        let route = self.plan.routes().first().ok_or_else(|| internal("the plan has no route"))?;
+        let prediction = py.detach(|| route.predictor.predict(&Features::of(text))).map_err(raise)?;
         let parts = PyDict::new(py);
         parts.set_item("difficulty", prediction.difficulty())?;
         parts.set_item("latent", prediction.latent())?;
