@@ -31,7 +31,8 @@ AGREEMENT = 0.3
 
 @dataclass(frozen=True)
 class Settings:
-    """What training is told. Chosen on held-out questions of training, never on test rows (see `train`)."""
+    """What training is told. Chosen by routing value on questions and tasks held out of the training sets; the sets that only
+    evaluate had no say."""
 
     heads: HeadSettings = field(default_factory=HeadSettings)
     latents: LatentSettings = field(default_factory=LatentSettings)
