@@ -9,7 +9,7 @@ questions; their spread is the forecast's uncertainty.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ class HeadSettings:
     epochs: int = 16
     batch: int = 512
     rate: float = 3e-3
-    decay: float = 2e-2
+    decay: float = 0.1
     dropout: float = 0.1
 
 
@@ -63,6 +63,10 @@ class Heads:
     """[W, H], block diagonal"""
     out_bias: Floats
     """[H]"""
+
+    def scaled(self, factor: float) -> Heads:
+        """With `factor` times the difficulty."""
+        return replace(self, out_weight=self.out_weight * np.float32(factor), out_bias=self.out_bias * np.float32(factor))
 
     def difficulty(self, x: Floats) -> Floats:
         """[n, D + F] → [n, H], larger is harder."""

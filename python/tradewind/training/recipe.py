@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,8 @@ TUNED_SHARE = 0.2
 """of the training stems, held out while settings are chosen"""
 TASK_FOLDS = 4
 LARGE_TASK = 300
-REACHES = ((0.98, 1.25),)
-"""(quantile of the training distances that is the inner radius, outer as a factor of it)"""
-CLUSTER_SDS = (0.02, 0.05, 0.1, 0.2)
-BLENDS = (0.0, 0.25)
-HARM = 3.0
+CLUSTER_SDS = (0.02, 0.05, 0.1)
+HARM = 10.0
 """How much more harm counts than good"""
 MINIMUM_SET = 100
 """Held-out questions below which a set has no say."""
@@ -46,10 +42,7 @@ def silent(stage: str, done: int, total: int) -> None:
 class Trial:
     """One setting and what it was worth above Zero, in units of score."""
 
-    inner_quantile: float
-    outer_factor: float
     cluster_sd: float
-    blend: float
     in_domain: float
     """mean over sets of held-out questions"""
     left_out: float
@@ -69,13 +62,11 @@ class Choice:
 
     settings: Settings
     trials: tuple[Trial, ...]
-    beyond: dict[str, float]
-    """by left-out set: the share of the difficulty that its outcomes support"""
 
     def document(self) -> dict[str, Any]:
         """For the manifest."""
         trials = [{name: round(number, 5) for name, number in asdict(trial).items()} for trial in self.trials]
-        return {"settings": asdict(self.settings), "trials": trials, "difficulty_beyond": self.beyond}
+        return {"settings": asdict(self.settings), "trials": trials}
 
 
 def fit(corpus: Corpus, seed: int, say: Say = silent, settings: Settings | None = None) -> tuple[Tier1, Choice]:
@@ -85,38 +76,14 @@ def fit(corpus: Corpus, seed: int, say: Say = silent, settings: Settings | None 
 
 
 def choose(corpus: Corpus, settings: Settings, seed: int, say: Say = silent) -> Choice:
-    """Shrinkage and blend by routing value; what stays of the difficulty beyond the radius by leaving sets
-    out."""
-    beyond = difficulty_beyond(corpus, settings, seed, say)
-    if beyond:
-        settings = replace(settings, difficulty_beyond=round(float(np.mean(list(beyond.values()))), 3))
+    """How freely clusters tell models apart, by routing value."""
     rehearsals = _rehearsals(corpus, settings, seed, say)
-    count = len(REACHES) * len(CLUSTER_SDS) + len(BLENDS) - 1
     trials: list[Trial] = []
-
-    def attempt(inner: float, outer: float, sd: float, blend: float) -> None:
-        say("choosing shrinkage", len(trials), count)
-        trials.append(
-            _attempt(
-                rehearsals,
-                replace(settings, inner_quantile=inner, outer_factor=outer, cluster_sd=sd, deviation_blend=blend),
-            )
-        )
-
-    for (inner, outer), sd in product(REACHES, CLUSTER_SDS):
-        attempt(inner, outer, sd, BLENDS[0])
+    for sd in CLUSTER_SDS:
+        say("choosing shrinkage", len(trials), len(CLUSTER_SDS))
+        trials.append(_attempt(rehearsals, sd))
     best = max(trials, key=lambda trial: trial.merit)
-    for blend in BLENDS[1:]:
-        attempt(best.inner_quantile, best.outer_factor, best.cluster_sd, blend)
-    best = max(trials, key=lambda trial: trial.merit)
-    chosen = replace(
-        settings,
-        inner_quantile=best.inner_quantile,
-        outer_factor=best.outer_factor,
-        cluster_sd=best.cluster_sd,
-        deviation_blend=best.blend,
-    )
-    return Choice(chosen, tuple(trials), beyond)
+    return Choice(replace(settings, cluster_sd=best.cluster_sd), tuple(trials))
 
 
 @dataclass(frozen=True)
@@ -156,18 +123,15 @@ def _rehearsals(corpus: Corpus, settings: Settings, seed: int, say: Say) -> list
     return found
 
 
-def _attempt(rehearsals: Sequence[Rehearsal], settings: Settings) -> Trial:
+def _attempt(rehearsals: Sequence[Rehearsal], sd: float) -> Trial:
     inside: list[float] = []
     outside: list[float] = []
     for rehearsal in rehearsals:
-        changed = tier1.reshaped(rehearsal.fitted, rehearsal.learned, settings)
+        changed = tier1.with_cluster_sd(rehearsal.fitted, rehearsal.learned, sd)
         found = [gain(changed, here, there) for here, there in rehearsal.tested]
         (inside if rehearsal.in_domain else outside).extend(number for number in found if number is not None)
     return Trial(
-        settings.inner_quantile,
-        settings.outer_factor,
-        settings.cluster_sd,
-        settings.deviation_blend,
+        sd,
         _mean(inside),
         _mean(outside),
         _mean([min(number, 0.0) for number in (*inside, *outside)]),
@@ -220,49 +184,6 @@ def task_groups(data: DataSet, fold: int, seed: int) -> list[tuple[str, npt.NDAr
 def known(fitted: Tier1, material: Material) -> bool:
     """Whether every model of the set has a profile."""
     return all(model in fitted.profiles for model in material.data.models)
-
-
-def difficulty_beyond(corpus: Corpus, settings: Settings, seed: int, say: Say = silent) -> dict[str, float]:
-    """For each set, left out by stem: the factor on the predicted difficulty that makes its outcomes
-    likeliest.
-
-    Where the forecast knows nothing, 0 is best: every question then counts as an average one.
-    """
-    found = {}
-    light = replace(settings, heads=replace(settings.heads, sees=("both", "both"), epochs=6))
-    for material in corpus.materials:
-        name = material.data.name
-        others = without([m for m in corpus.materials if m.data.name != name], frozenset(material.data.stems.tolist()))
-        others = [m for m in others if len(m.data)]
-        if len(others) < 2 or len(material.data) < MINIMUM_SET:
-            continue
-        rng = np.random.default_rng(seed)
-        started = tier1.fit_difficulty(replace(corpus, materials=tuple(others)), light, rng, _part(say, f"leaving out {name}"))
-        found[name] = _best_factor(started, material)
-    return found
-
-
-def _best_factor(started: Tier1, material: Material) -> float:
-    data = material.data
-    difficulty = started.predict(material.x).difficulty.mean(axis=1)
-    known = [column for column, model in enumerate(data.models) if model in started.scale.ability]
-    if not known:
-        known = list(range(len(data.models)))
-    score = data.score[:, known]
-    # Abilities on the left-out set, from its own means: only the difficulty is in question.
-    mean = np.clip(np.nanmean(score, axis=0), 0.01, 0.99)
-    ability = np.array(
-        [
-            started.scale.ability.get(data.models[column], float(np.log(m / (1 - m))))
-            for column, m in zip(known, mean, strict=True)
-        ]
-    )
-    likelihood = []
-    factors = np.linspace(0, 1, 21)
-    for factor in factors:
-        logit = ability - factor * difficulty[:, None]
-        likelihood.append(np.nansum(score * logit - np.logaddexp(0, logit)))
-    return float(factors[int(np.argmax(likelihood))])
 
 
 def without(materials: Sequence[Material], held_out: frozenset[str]) -> list[Material]:

@@ -10,6 +10,7 @@ from typing import Any
 COLUMNS = (
     "aiq",
     "zero",
+    "aiq_minus_zero",
     "task_mean",
     "score",
     "best_single",

@@ -28,6 +28,8 @@ INTERACTION_SD = 0.4
 """Spread of a (task, model) cell round the model, logits: no cell counts for more than its share of this,
 however many questions it has."""
 MINIMUM_ABILITY_SD = 0.4
+BINS = 8
+"""Parts of a task's questions by forecast difficulty."""
 ROUNDS = 8
 
 # Gsm8k's questions are those of RouteLLM's task of that name.
@@ -57,20 +59,30 @@ class Scale:
 
 @dataclass(frozen=True)
 class _Cells:
+    """Answers of one model to one task's questions of about the same forecast difficulty."""
+
     task: npt.NDArray[np.int64]
     model: npt.NDArray[np.int64]
     pair: npt.NDArray[np.int64]
     right: Floats
     count: Floats
+    task_count: Floats
+    """the model's answers to the whole task"""
+    difficulty: Floats
+    """logits"""
 
 
-def fit(sets: Sequence[DataSet]) -> Scale:
+def fit(sets: Sequence[DataSet], difficulty: Sequence[Floats] | None = None) -> Scale:
     """Penalised maximum likelihood by Newton's method; the price line and its spread re-estimated each
-    round."""
+    round.
+
+    `difficulty`, one array [n] for each set, is what a forecast says of the questions, logits: then abilities
+    are those that go with this forecast, and a task's own difficulty is what the forecast does not see of it.
+    """
     models = sorted({model for data in sets for model in data.models})
     pairs = [(model, data.name) for data in sets for model in data.models]
     tasks = sorted({SAME_TASK.get(str(task), str(task)) for data in sets for task in np.unique(data.tasks)})
-    cells = _cells(sets, models, pairs, tasks)
+    cells = _cells(sets, difficulty or [np.zeros(len(data)) for data in sets], models, pairs, tasks)
     price = _log_prices(sets, models)
     m, p, t = len(models), len(pairs), len(tasks)
     design = np.zeros((len(cells.right), m + p + t))
@@ -104,33 +116,50 @@ def fit(sets: Sequence[DataSet]) -> Scale:
     )
 
 
-def _cells(sets: Sequence[DataSet], models: Sequence[str], pairs: Sequence[tuple[str, str]], tasks: Sequence[str]) -> _Cells:
+def _cells(
+    sets: Sequence[DataSet],
+    difficulty: Sequence[Floats],
+    models: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    tasks: Sequence[str],
+) -> _Cells:
     model_at = {model: i for i, model in enumerate(models)}
     pair_at = {pair: i for i, pair in enumerate(pairs)}
     task_at = {task: i for i, task in enumerate(tasks)}
     found = []
-    for data in sets:
+    for data, forecast in zip(sets, difficulty, strict=True):
         for task in np.unique(data.tasks):
-            scores = data.score[data.tasks == task]
-            counts = (~np.isnan(scores)).sum(axis=0)
+            rows = np.flatnonzero(data.tasks == task)
             at = task_at[SAME_TASK.get(str(task), str(task))]
-            for column in np.flatnonzero(counts):
-                model = data.models[column]
-                pair = pair_at[model, data.name]
-                found.append((at, model_at[model], pair, float(np.nansum(scores[:, column])), float(counts[column])))
+            answered = (~np.isnan(data.score[rows])).sum(axis=0)
+            for bin_ in _bins(rows, forecast):
+                scores = data.score[bin_]
+                counts = (~np.isnan(scores)).sum(axis=0)
+                for column in np.flatnonzero(counts):
+                    model = data.models[column]
+                    right, place = float(np.nansum(scores[:, column])), (at, model_at[model], pair_at[model, data.name])
+                    found.append((*place, right, float(counts[column]), float(answered[column]), float(forecast[bin_].mean())))
     columns = [np.array(part) for part in zip(*found, strict=True)]
     return _Cells(*columns)
+
+
+def _bins(rows: npt.NDArray[np.int64], difficulty: Floats) -> list[npt.NDArray[np.int64]]:
+    """A task's rows by rising difficulty, in parts within which it hardly differs."""
+    if not np.ptp(difficulty[rows]):
+        return [rows]
+    ordered = rows[np.argsort(difficulty[rows], kind="stable")]
+    return [part for part in np.array_split(ordered, BINS) if len(part)]
 
 
 def _newton(design: Floats, cells: _Cells, start: Floats, centre: Floats, precision: Floats) -> Floats:
     value = start
     share = cells.right / cells.count
     for _ in range(30):
-        logit = design @ value
+        logit = design @ value - cells.difficulty
         chance = 1 / (1 + np.exp(-logit))
         information = chance * (1 - chance)
-        # With n questions, a cell's logit has variance 1/(n·p·q) + INTERACTION_SD².
-        count = cells.count / (1 + cells.count * information * INTERACTION_SD**2)
+        # With n questions, a task's logit has variance 1/(n·p·q) + INTERACTION_SD².
+        count = cells.count / (1 + cells.task_count * information * INTERACTION_SD**2)
         gradient = design.T @ (count * (share - chance)) - precision * (value - centre)
         hessian = design.T @ (design * (count * information)[:, None]) + np.diag(precision)
         step = np.linalg.solve(hessian, gradient)

@@ -31,7 +31,8 @@ AGREEMENT = 0.3
 
 @dataclass(frozen=True)
 class Settings:
-    """What training is told. Chosen on held-out questions of training, never on test rows (see `train`)."""
+    """What training is told. Chosen by routing value on questions and tasks held out of the training sets; the sets that only
+    evaluate had no say."""
 
     heads: HeadSettings = field(default_factory=HeadSettings)
     latents: LatentSettings = field(default_factory=LatentSettings)
@@ -40,21 +41,27 @@ class Settings:
     cluster_sd: float = 0.05
     deviation_blend: float = 0.0
     difficulty_beyond: float = 0.3
-    inner_quantile: float = 0.98
+    """Of the difficulty beyond the outer radius. Leaving exams out supports .0 to .1, our own prompts all of it."""
+    inner_quantile: float = 0.5
     """of the training texts' distance to the nearest centroid"""
-    outer_factor: float = 1.25
+    outer_factor: float = 2.0
+    """The outer radius in inner ones. A wide belt: what a cluster says of models holds less and less well, for questions of
+    tasks that training has not seen, long before they look foreign."""
     prior_sd: float = 0.1
     own_weight: float = 500.0
     """Weight of one of our own prompts, in questions: exams must not drown them."""
     own_stillness: float = 100.0
     """Weight, in questions, with which one of our prompts pulls the latent to 0."""
-    own_top: float = 0.3
+    own_top: float = 0.6
     """Difficulty of a prompt with label 5. Below the middle between a cheap and a dear model's ability, the
     dear one's gain rises with difficulty: labels 1 to 5 must stay on that side."""
     own_step: float = 1.0
     """Difficulty between two labels."""
-    own_sharpness: float = 2.0
+    own_sharpness: float = 5.0
     """How sharply a tier's pseudo model separates the labels it answers well from the others."""
+    trust: float = 0.4
+    """Share of the heads' difficulty that outcomes of left-out tasks bear out; our own prompts are scaled so that theirs
+    is kept whole."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +98,19 @@ def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator,
     joint = scale.fit([material.data for material in materials])
     z = np.concatenate([form[:, :dimensions] for m in materials for form in (m.x, m.other)])
     weight = np.concatenate([np.full(2 * len(m.data), len(m.data) ** -0.5) for m in materials])
-    centre = deviations.centroids(z, weight, settings.clusters, rng)
+    # Chat is known ground as well, as much as one set more: the difficulty is learned there, and no model's deviation.
+    chat = corpus.own.x[:, :dimensions]
+    of_chat = np.full(len(chat), weight.sum() / len(materials) / max(len(chat), 1))
+    centre = deviations.centroids(np.concatenate([z, chat]), np.concatenate([weight, of_chat]), settings.clusters, rng)
     parameters = _parameters(z, centre, settings)
     kept = _kept(corpus.own, centre, parameters, dimensions)
-    answers = heads.stack([*exam_answers(materials, joint), *own_answers(corpus.own, kept, settings)])
-    trained = heads.fit(answers, dimensions, settings.heads, rng, progress)
+    answers = heads.stack([*exam_answers(materials, joint), *own_answers(corpus.own, settings.trust * kept, settings)])
+    trained = heads.fit(answers, dimensions, settings.heads, rng, progress).scaled(settings.trust)
     blank = Latents(*(np.zeros(shape, np.float32) for shape in ((dimensions, 1), (1,), (1, 0), (0,), (1, 0), (0,))))
-    return Tier1(corpus.encoder, trained, blank, centre, parameters, {}, joint)
+    started = Tier1(corpus.encoder, trained, blank, centre, parameters, {}, joint)
+    # The heads do not see all of a question's difficulty: the same abilities lie further apart on what they see.
+    seen = [forecast.kept_difficulty(started.predict(m.x), parameters).mean(axis=1) for m in materials]
+    return replace(started, scale=scale.fit([m.data for m in materials], seen))
 
 
 def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
@@ -130,16 +143,11 @@ def fit_models(started: Tier1, materials: Sequence[Material], own: Own, settings
     return replace(fitted, profiles=found)
 
 
-def reshaped(fitted: Tier1, materials: Sequence[Material], settings: Settings) -> Tier1:
-    """The same heads and latents with other shrinkage, blend or temperature: for choosing these by routing
-    value."""
-    dimensions = fitted.encoder.dimensions
-    z = np.concatenate([form[:, :dimensions] for m in materials for form in (m.x, m.other)])
-    parameters = _parameters(z, fitted.centroids, settings)
-    changed = replace(fitted, parameters=parameters)
-    _, clusters = _clusters(changed, materials, settings.cluster_sd)
+def with_cluster_sd(fitted: Tier1, materials: Sequence[Material], sd: float) -> Tier1:
+    """The same with other cluster deviations: for choosing their shrinkage by routing value."""
+    _, clusters = _clusters(fitted, materials, sd)
     found = {name: replace(profile, clusters=clusters[name]) for name, profile in fitted.profiles.items()}
-    return replace(changed, profiles=found)
+    return replace(fitted, profiles=found)
 
 
 def _clusters(
@@ -211,7 +219,7 @@ def exam_answers(materials: Sequence[Material], joint: Scale) -> list[Answers]:
 def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
     """Our own prompts as answers of five pseudo models: that of tier τ answers well if and only if τ ≥ label.
 
-    `kept` [n] is the share of the difficulty that the forecast keeps at the prompt's distance; the heads are
+    `kept` [n] is the share of the heads' difficulty that the forecast keeps at the prompt's distance; the heads are
     trained so that what remains is right.
     """
     if len(own.labels) == 0:

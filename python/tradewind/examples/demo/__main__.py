@@ -207,13 +207,19 @@ def measured(console: Console, prompts: Sequence[Prompt]) -> None:
         if aiq and zero:
             console.print(f"{name}, n = {scores['n']}: AIQ {figure(aiq)}, Zero {figure(zero)}")
     for name, frontier in dict(manifest["frontier"]).items():
-        points = ", ".join(f"{quality:.3f} at ${cost:.6f}" for cost, quality in frontier.get("router", [])[:8])
+        points = ", ".join(f"{quality:.3f} at ${cost:.6f}" for cost, quality in spread(frontier.get("router", [])))
         if points:
             console.print(f"frontier of {name}: {points}")
     console.print(
         f"{beyond} of {len(prompts)} demo prompts lie beyond the predictor's radius, where only the difficulty counts."
     )
     console.print(f"Trained by: {manifest['command']}. Repeat the figures: {manifest['scores_command']}", markup=False)
+
+
+def spread(points: list[tuple[float, float]], most: int = 8) -> list[tuple[float, float]]:
+    """At most so many of the points, from the first to the last."""
+    step = max(1, -(-(len(points) - 1) // (most - 1)))
+    return [*points[:-1:step], *points[-1:]]
 
 
 def candidate(decision: dict[str, Any], model: str) -> dict[str, Any]:
