@@ -58,11 +58,12 @@ class Settings:
     max_header_bytes: int = 64 << 10
     """Bytes of request line and headers; more are answered 431."""
     max_connections: int = 16_384
-    """Client connections of the native door at once; more wait to be accepted. The ASGI door has its server's limits."""
+    """Client connections of a door at once. More wait to be accepted at the native door, and are closed at the ASGI door of
+    `serve`; another ASGI server has its own limits."""
     max_calls_in_flight: int = 4_096
     """Calls at once; more are answered 429 instead of waiting."""
     header_read_timeout_ms: int = 30_000
-    """Milliseconds for a request head, and for an idle connection, of the native door."""
+    """Milliseconds for a request head, and for an idle connection (at the ASGI door of `serve` in whole seconds)."""
     body_read_timeout_ms: int = 30_000
     """Milliseconds for a request body."""
     connect_timeout_ms: int = 2_000

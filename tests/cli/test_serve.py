@@ -88,11 +88,12 @@ def written(given: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def served(files: Path, predictor_folder: Path) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+def served(files: Path, predictor_folder: Path, **settings: str) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
     arguments = ["serve", "--json", "--port", "0", "--asgi-port", "0", "--drain-s", "5", "--workers", "1"]
     arguments += written(flags(files, predictor_folder))
     command = [str(Path(sys.executable).parent / "tradewind"), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    environment = os.environ | {f"TRADEWIND_{name.upper()}": value for name, value in settings.items()}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         try:
@@ -105,6 +106,19 @@ def served(files: Path, predictor_folder: Path) -> Iterator[tuple[dict[str, str]
 def ask(url: str, text: str) -> httpx.Response:
     body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
     return httpx.post(f"{url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"})
+
+
+def test_the_asgi_door_bounds_connections_and_the_time_for_a_head(files: Path, predictor_folder: Path) -> None:
+    with served(files, predictor_folder, max_connections="2", header_read_timeout_ms="300") as (opened, _):
+        place = httpx.URL(opened["asgi"])
+        addresses = [(place.host, place.port)] * 3
+        first, second, third = (socket.create_connection(address, timeout=20) for address in addresses)
+        with first, second, third:
+            assert third.recv(1) == b"", "one too many"
+            first.sendall(b"GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+            assert first.recv(12) == b"HTTP/1.1 200"
+            second.sendall(b"GET /healthz HTTP/1.1\r\nho")
+            assert second.recv(1) == b"", "half a head for too long"
 
 
 def test_a_gateway_serves_both_doors_and_its_ledger_replays_without_a_difference(

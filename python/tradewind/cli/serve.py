@@ -160,8 +160,10 @@ class Shim:
         import uvicorn
 
         from tradewind import asgi
+        from tradewind.asgi import bounds
 
         settings = serving.settings
+        head_timeout_s = settings.header_read_timeout_ms / 1000
         self._address = (settings.host, settings.asgi_port)
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -170,6 +172,8 @@ class Shim:
                 access_log=False,
                 server_header=False,
                 date_header=True,
+                http=bounds.protocol(settings.max_connections, head_timeout_s),
+                timeout_keep_alive=max(1, round(head_timeout_s)),
                 # Longer than the gateway's, which cuts the calls that are left and says so in their outcomes.
                 timeout_graceful_shutdown=settings.drain_s + 1,
             )
