@@ -61,8 +61,9 @@ def training() -> None:
     if not DATA.is_dir():
         sys.stdout.write(f"\nNo outcome tables at {DATA}: training is not timed.\n")
         return
+    sys.stdout.write(f"\n### `tradewind train --data {DATA} --out OUT --no-score`\n\n")
     with tempfile.TemporaryDirectory(prefix="tradewind-bench-") as folder:
-        found = once("train", "--data", str(DATA), "--out", f"{folder}/predictor", "--no-score")
+        found = once("train", "--data", str(DATA), "--out", f"{folder}/predictor", "--no-score", quiet=True)
     sys.stdout.write(f"{found['seconds']:.0f} s, both gates included; passed: {found['passed']}\n")
 
 
