@@ -52,10 +52,10 @@ class Settings:
     """Weight of one of our own prompts, in questions: exams must not drown them."""
     own_stillness: float = 100.0
     """Weight, in questions, with which one of our prompts pulls the latent to 0."""
-    own_top: float = 0.6
+    own_top: float = 0.3
     """Difficulty of a prompt with label 5. Below the middle between a cheap and a dear model's ability, the
     dear one's gain rises with difficulty: labels 1 to 5 must stay on that side."""
-    own_step: float = 1.0
+    own_step: float = 0.7
     """Difficulty between two labels."""
     own_sharpness: float = 5.0
     """How sharply a tier's pseudo model separates the labels it answers well from the others."""
