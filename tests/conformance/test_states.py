@@ -39,6 +39,17 @@ def test_a_model_rests_after_a_failure(executor_world: World, door: str) -> None
         assert 50 <= int(second.headers["retry-after"]) <= 60
 
 
+def test_without_keys_a_page_of_another_host_is_not_served(executor_world: World, door: str) -> None:
+    with executor_world.another() as opened:
+        body = json.dumps(ask("auto")).encode()
+        local, foreign = (
+            http_calls.call(opened.url(door), "POST", CHAT, {"origin": origin}, body)
+            for origin in ("http://localhost:4001", "https://example.com")
+        )
+        assert local.status == 200
+        assert code(foreign) == (403, "forbidden")
+
+
 def test_a_full_model_is_passed_by(graph: bytes, door: str) -> None:
     held = scripted.Held()
     with scripted.Scripted({"held": held}) as upstream:

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, collections::HashMap, net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tradewind_core::{Code, Error, Identity};
@@ -79,7 +79,7 @@ impl Keys {
     /// The caller of a request.
     ///
     /// # Errors
-    /// `unauthorized` without a known key; `forbidden` from another host where there are no keys.
+    /// `unauthorized` without a known key; `forbidden` from another host, or its web page, where there are no keys.
     pub fn caller(&self, headers: &HeaderMap, peer: Peer) -> Result<Arc<Caller>, Error> {
         let Some(by_hash) = &self.by_hash else {
             if peer.address.is_some_and(|address| !address.to_canonical().is_loopback()) {
@@ -87,6 +87,13 @@ impl Keys {
                     Code::Forbidden,
                     "",
                     "this gateway has no keys, so it serves loopback only; give it keys to serve other hosts",
+                ));
+            }
+            if from_a_foreign_page(headers) {
+                return Err(Error::new(
+                    Code::Forbidden,
+                    "origin",
+                    "this gateway has no keys, so web pages of other hosts may not use it; give it keys to serve them",
                 ));
             }
             return Ok(Arc::clone(&self.anonymous));
@@ -97,6 +104,15 @@ impl Keys {
         let hash: [u8; 32] = Sha256::digest(key).into();
         by_hash.get(&hash).cloned().ok_or_else(|| Error::new(Code::Unauthorized, "", "this key is not known"))
     }
+}
+
+/// Browsers let any page post to this machine, and say which page it was.
+fn from_a_foreign_page(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let uri: Option<Uri> = origin.to_str().ok().and_then(|origin| origin.parse().ok());
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    host != "localhost" && !address.is_some_and(|address| address.is_loopback())
 }
 
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
@@ -153,6 +169,21 @@ mod tests {
         assert_eq!(from("127.0.0.1").unwrap().identity.tenant, "default");
         assert!(from("::1").is_ok() && from("::ffff:127.0.0.1").is_ok());
         assert_eq!(from("10.0.0.1").unwrap_err(), Code::Forbidden);
+    }
+
+    #[test]
+    fn without_keys_pages_of_other_hosts_are_not_served() {
+        let from = |origin: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            Keys::default().caller(&headers, Peer { address: Some("127.0.0.1".parse().unwrap()) }).map_err(|error| error.code)
+        };
+        for origin in ["http://localhost:4001", "http://127.0.0.1:4001", "http://[::1]:4001"] {
+            assert!(from(origin).is_ok(), "{origin}");
+        }
+        for origin in ["https://example.com", "http://localhost.example.com", "http://10.0.0.1", "null", "file://", ""] {
+            assert_eq!(from(origin).unwrap_err(), Code::Forbidden, "{origin}");
+        }
     }
 
     #[test]
