@@ -46,6 +46,14 @@ def write(folder: Path, name: str, questions: int, models: tuple[str, ...], seed
     (target / "README.md").write_text("# Ours\n\n**Licence** Apache-2.0. Made by this test.\n", encoding="utf-8")
 
 
+def sets(folder: Path, ours: int, pair: int) -> Path:
+    """The set `ours` of three models and the set `pair` of two, with so many questions, and the prices; gives the folder."""
+    write(folder, "ours", ours, ("small", "large", "other"), 1)
+    write(folder, "pair", pair, ("small", "large"), 2)
+    prices(folder)
+    return folder
+
+
 def prices(folder: Path) -> None:
     """The price table beside the sets."""
     (folder / "prices").mkdir(parents=True)

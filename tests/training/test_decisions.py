@@ -30,11 +30,7 @@ def tradewind(capfdbinary: pytest.CaptureFixture[bytes]) -> Tradewind:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    synthetic.write(folder, "ours", 120, ("small", "large", "other"), 1)
-    synthetic.write(folder, "pair", 80, ("small", "large"), 2)
-    synthetic.prices(folder)
-    return folder
+    return synthetic.sets(tmp_path_factory.mktemp("data"), ours=120, pair=80)
 
 
 def calls(data: Path, name: str, split: str) -> bytes:

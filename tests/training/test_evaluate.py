@@ -45,11 +45,7 @@ VOCABULARY = 30_522
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    synthetic.write(folder, "ours", 600, ("small", "large", "other"), 1)
-    synthetic.write(folder, "pair", 300, ("small", "large"), 2)
-    synthetic.prices(folder)
-    return folder
+    return synthetic.sets(tmp_path_factory.mktemp("data"), ours=600, pair=300)
 
 
 @pytest.fixture(scope="module")

@@ -81,11 +81,7 @@ class GivenChoice:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    synthetic.write(folder, "ours", 300, ("small", "large", "other"), 1)
-    synthetic.write(folder, "pair", 200, ("small", "large"), 2)
-    synthetic.prices(folder)
-    return folder
+    return synthetic.sets(tmp_path_factory.mktemp("data"), ours=300, pair=200)
 
 
 def check(data: Path, router: str, name: str = "ours", split: str = "question:1") -> dict[str, Any]:
