@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tiny_predictor
@@ -22,7 +22,7 @@ def model(name: str, url: str, *, like: str = "small", pool: str = "chat", **mor
         upstream=plan.Upstream(url=url, dialect="openai", model=name, credential=more.pop("credential", None)),
         price=plan.Price(int(given * 1e9), int(taken * 1e9)),
         limits=more.pop("limits", plan.Limits(context_tokens=128_000, output_tokens=16_000)),
-        profile=plan.profile_from(tiny_predictor.PROFILES[like]),
+        profile=like,
         capabilities=more.pop("capabilities", ("json", "tools")),
         **more,
     )
@@ -38,3 +38,9 @@ def route(name: str, digest: str, models: list[plan.Model], strategy: Mapping[st
         strategy={"type": strategy} if isinstance(strategy, str) else strategy,
         **more,
     )
+
+
+def source(models: Iterable[plan.Model], routes: Iterable[plan.Route]) -> plan.PlanSource:
+    """A plan source with the profiles of the tiny predictor, by its models' names."""
+    profiles = {name: plan.profile_from(profile) for name, profile in tiny_predictor.PROFILES.items()}
+    return plan.PlanSource(profiles, tuple(models), tuple(routes))

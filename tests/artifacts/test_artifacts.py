@@ -13,17 +13,19 @@ from tradewind import core, errors
 from tradewind.artifacts import outcome, plan, predictor, schemas
 from tradewind.errors import InvalidPredictor, UsageError
 
+PROFILE = plan.Profile(0.5, latent=(0.25,), clusters=(0.1,), length=plan.Length(5.0, (0.5,)), answers=7)
 PLAN = plan.PlanSource(
+    profiles=plan.table([PROFILE, PROFILE, plan.Profile(1.0)]),
     models=(
         plan.Model(
             id="default/chat/a",
             upstream=plan.Upstream("http://127.0.0.1:1/v1", "openai", "a", credential="default/keys/a"),
             price=plan.Price(1, 2, 0),
             limits=plan.Limits(100, 50, concurrent_requests=3),
-            profile=plan.Profile(0.5, latent=(0.25,), clusters=(0.1,), length=plan.Length(5.0, (0.5,)), answers=7),
+            profile=plan.profile_key(PROFILE),
             capabilities=("tools",),
             labels={"b": "2", "a": "1"},
-            latency=plan.Latency(120.0),
+            latency=plan.Latency(120.0, 80.0),
         ),
     ),
     routes=(
@@ -34,6 +36,9 @@ PLAN = plan.PlanSource(
             candidates=("default/chat/a",),
             strategy={"type": "best"},
             constraints=plan.Constraints(0.5, 1000, 200.0, {"a": "1"}, "best_effort"),
+            when="request.stream",
+            callers=plan.Callers("listed", ("other",)),
+            profiles={"default/chat/a": plan.profile_key(plan.Profile(1.0))},
         ),
     ),
 )

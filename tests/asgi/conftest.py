@@ -11,7 +11,7 @@ import doors
 import routing
 from doors import Gateways
 from tradewind import core
-from tradewind.artifacts import plan, predictor
+from tradewind.artifacts import predictor
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def gateway_to(graph: bytes) -> Iterator[Gateways]:
         def build(url: str, **more: object) -> core.Gateway:
             model = routing.model("m", url)
             routes = (routing.route("auto", predictor.digest_of(graph), [model], "best", retry_attempts=0),)
-            source = plan.PlanSource(models=(model,), routes=routes).to_json()
+            source = routing.source([model], routes).to_json()
             gateway = core.Gateway(source, [graph], settings={**doors.SETTINGS, **more})
             ends.callback(gateway.drain)
             return gateway

@@ -28,7 +28,7 @@ def opened(graph: bytes) -> Iterator[doors.Doors]:
             routing.route("auto", digest, models, utility),
             routing.route("capped", digest, models, "best", constraints=capped),
         )
-        source = plan.PlanSource(models=tuple(models), routes=routes).to_json()
+        source = routing.source(models, routes).to_json()
         keys = {"keys": [{"sha256": hashlib.sha256(KEY.encode()).hexdigest(), "tenant": "default"}]}
         with doors.opened(source, [graph], keys=json.dumps(keys).encode()) as both:
             yield both

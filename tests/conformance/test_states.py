@@ -56,7 +56,7 @@ def test_a_full_model_is_passed_by(graph: bytes, door: str) -> None:
         limits = plan.Limits(context_tokens=1000, output_tokens=1000, concurrent_requests=1)
         model = routing.model("held", upstream.url, limits=limits)
         routes = (routing.route("auto", predictor.digest_of(graph), [model], "best"),)
-        source = plan.PlanSource(models=(model,), routes=routes).to_json()
+        source = routing.source([model], routes).to_json()
         with (
             doors.opened(source, [graph]) as opened,
             closing(begin(opened.url(door), ask(stream=True))) as stream,
@@ -107,7 +107,7 @@ def test_calls_that_are_cut_at_the_end_of_a_drain_say_so_in_their_outcomes(graph
     with scripted.Scripted({"silent": silent, "held": held}) as upstream:
         models = [routing.model(name, upstream.url) for name in ("silent", "held")]
         routes = tuple(routing.route(found.upstream.model, predictor.digest_of(graph), [found], "best") for found in models)
-        source = plan.PlanSource(models=tuple(models), routes=routes).to_json()
+        source = routing.source(models, routes).to_json()
         with (
             doors.opened(source, [graph], {"drain_s": 0, "ledger_dir": str(tmp_path)}) as opened,
             closing(begin(opened.url(door), ask("silent"))),

@@ -75,7 +75,7 @@ def plan_source(simulator: str, odd: str, digest: str) -> plan.PlanSource:
         route("min_quality", good, constraints=plan.Constraints(min_quality=1.0)),
         route("first_token", [late], constraints=plan.Constraints(first_token_ms=1.0)),
     ]
-    return plan.PlanSource(models=(*good, *by_name.values(), plain, short, late), routes=tuple(routes))
+    return routing.source([*good, *by_name.values(), plain, short, late], routes)
 
 
 class World:

@@ -144,7 +144,7 @@ def test_everything_that_is_written_reaches_the_plan(artifact: Artifact) -> None
     assert (price.input_nanousd_per_million, price.cached_input_nanousd_per_million) == (50_000_000, 1)
     assert (small.limits.concurrent_requests, small.capabilities) == (64, ("json", "tools"))
     assert small.latency.first_token_ms == 1200
-    assert large.profile.bias == pytest.approx(2.1972246)
+    assert source.profiles[large.profile].bias == pytest.approx(2.1972246)
     (route,) = source.routes
     assert (route.id, route.aliases, route.retry_attempts) == ("team-a/default", ("auto", "fast"), 0)
     assert route.constraints.max_request_nanousd == 50_000_000

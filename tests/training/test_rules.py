@@ -70,7 +70,7 @@ def test_without_a_split_an_unknown_model_is_an_error_and_with_one_it_gets_a_pro
     check(data, "question:4", "ours", plans_out=tmp_path)
     plan = json.loads((tmp_path / "ours.json").read_bytes())
     assert {route["predictor"] for route in plan["routes"]} == {predictor.read().digest}
-    assert all(model["profile"]["answers"] > 60 for model in plan["models"])
+    assert all(plan["profiles"][model["profile"]]["answers"] > 60 for model in plan["models"])
 
 
 def test_profiles_are_fitted_on_rows_outside_the_split_alone(data: Path, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = "tradewind.plan/v1"
+SCHEMA = "tradewind.plan/v3"
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,21 @@ class Latency:
     """Declared latency, until it is observed."""
 
     first_token_ms: float | None = None
+    output_tokens_per_second: float | None = None
+    """Of an answer, once it has begun."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One upstream with price, limits and profile."""
+    """One upstream with price, limits and the key of its profile."""
 
     id: str
     """`namespace/pool/name`."""
     upstream: Upstream
     price: Price
     limits: Limits
-    profile: Profile
+    profile: str
+    """Key in the plan's table of profiles."""
     capabilities: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     latency: Latency = Latency()
@@ -116,6 +120,16 @@ class Timeouts:
 
 
 @dataclass(frozen=True)
+class Callers:
+    """Whose calls a route takes: those of its own namespace always."""
+
+    rule: str = "same"
+    """`same`, `all` or `listed`; the plan's `from`."""
+    namespaces: tuple[str, ...] = ()
+    """Beside the route's own; with `listed` only."""
+
+
+@dataclass(frozen=True)
 class Route:
     """Which calls, which candidates, by which rules."""
 
@@ -130,12 +144,19 @@ class Route:
     constraints: Constraints = Constraints()
     timeouts: Timeouts = Timeouts()
     retry_attempts: int = 2
+    when: str | None = None
+    """CEL over `request` and `caller`: the route takes no call for which it does not hold."""
+    callers: Callers = Callers()
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    """By candidate: the key of the profile that this route's predictor reads instead of the model's own."""
 
 
 @dataclass(frozen=True)
 class PlanSource:
-    """Models and routes; of two routes with one alias, the first has it."""
+    """Profiles, models and routes; of the routes with one alias, the first that takes a call gets it."""
 
+    profiles: Mapping[str, Profile]
+    """By key: `table` makes it."""
     models: tuple[Model, ...]
     routes: tuple[Route, ...]
     schema: str = SCHEMA
@@ -144,6 +165,7 @@ class PlanSource:
         """As JSON has it: absent values left out, keys in the order of the core's structs."""
         return {
             "schema": self.schema,
+            "profiles": {key: profile_document(profile) for key, profile in sorted(self.profiles.items())},
             "models": [_model(model) for model in self.models],
             "routes": [_route(route) for route in self.routes],
         }
@@ -159,9 +181,21 @@ def from_document(document: Mapping[str, Any]) -> PlanSource:
     """
     return PlanSource(
         schema=document["schema"],
+        profiles={key: profile_from(profile) for key, profile in document["profiles"].items()},
         models=tuple(_model_from(model) for model in document["models"]),
         routes=tuple(_route_from(route) for route in document["routes"]),
     )
+
+
+def profile_key(profile: Profile) -> str:
+    """What a profile is called in a plan: 16 hexadecimal digits of its content."""
+    canonical = json.dumps(profile_document(profile), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def table(profiles: Iterable[Profile]) -> dict[str, Profile]:
+    """Profiles by their keys, each once."""
+    return {profile_key(profile): profile for profile in profiles}
 
 
 def profile_document(profile: Profile) -> dict[str, Any]:
@@ -201,7 +235,7 @@ def _model(model: Model) -> dict[str, Any]:
         "limits": _present(**vars(model.limits)),
         "capabilities": list(model.capabilities),
         "labels": dict(sorted(model.labels.items())),
-        "profile": profile_document(model.profile),
+        "profile": model.profile,
         "latency": _present(**vars(model.latency)),
     }
 
@@ -214,7 +248,7 @@ def _model_from(document: Mapping[str, Any]) -> Model:
         limits=Limits(**document["limits"]),
         capabilities=tuple(document.get("capabilities", ())),
         labels=dict(document.get("labels", {})),
-        profile=profile_from(document["profile"]),
+        profile=document["profile"],
         latency=Latency(**document.get("latency", {})),
     )
 
@@ -227,13 +261,21 @@ def _route(route: Route) -> dict[str, Any]:
     return {
         "id": route.id,
         "aliases": list(route.aliases),
+        **_present(when=route.when, callers=_callers(route.callers)),
         "predictor": route.predictor,
         "candidates": list(route.candidates),
+        **_present(profiles=dict(sorted(route.profiles.items())) or None),
         "strategy": dict(route.strategy),
         "constraints": _present(**constraints),
         "timeouts": dict(vars(route.timeouts)),
         "retry_attempts": route.retry_attempts,
     }
+
+
+def _callers(callers: Callers) -> dict[str, Any] | None:
+    if callers == Callers():
+        return None
+    return {"from": callers.rule, **_present(namespaces=sorted(callers.namespaces) or None)}
 
 
 def _route_from(document: Mapping[str, Any]) -> Route:
@@ -246,4 +288,12 @@ def _route_from(document: Mapping[str, Any]) -> Route:
         constraints=Constraints(**document.get("constraints", {})),
         timeouts=Timeouts(**document.get("timeouts", {})),
         retry_attempts=document.get("retry_attempts", 2),
+        when=document.get("when"),
+        callers=_callers_from(document.get("callers", {})),
+        profiles=dict(document.get("profiles", {})),
     )
+
+
+def _callers_from(document: Mapping[str, Any]) -> Callers:
+    given = dict(document)
+    return Callers(given.pop("from", "same"), tuple(given.pop("namespaces", ())), **given)

@@ -81,14 +81,15 @@ def synthetic(artifact: Artifact, count: int) -> PlanSource:
     """A plan with this many models, whose profiles are the predictor's in turn."""
     from tradewind.artifacts import plan
 
-    profiles = list(artifact.profiles.values())
+    profiles = plan.table(artifact.profiles.values())
+    keys = list(profiles)
     models = tuple(
         plan.Model(
             id=f"default/bench/model-{index}",
             upstream=plan.Upstream("http://127.0.0.1:4100/v1", "openai", f"model-{index}"),
             price=plan.Price(10_000_000 * 2**index, 40_000_000 * 2**index) if index < 12 else plan.Price(index, index),
             limits=plan.Limits(128_000, 16_384),
-            profile=profiles[index % len(profiles)],
+            profile=keys[index % len(keys)],
             capabilities=("json", "tools"),
         )
         for index in range(count)
@@ -100,7 +101,7 @@ def synthetic(artifact: Artifact, count: int) -> PlanSource:
         candidates=tuple(model.id for model in models),
         strategy={"type": "utility", "utility": {"willingness_to_pay_usd": 0.01}},
     )
-    return plan.PlanSource(models, (route,))
+    return plan.PlanSource(profiles, models, (route,))
 
 
 def timed(call: Callable[[Any], object], groups: Mapping[int, Sequence[Any]]) -> dict[str, dict[str, float]]:

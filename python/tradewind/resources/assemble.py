@@ -42,9 +42,10 @@ def assemble(resources: Resources, predictor: Artifact) -> Assembled:
     """
     origins = Origins()
     wrong = list(resources.problems)
-    models = [model for pool in _in_order(resources) for model in _models(pool, predictor, origins, wrong)]
+    profiles: dict[str, plan.Profile] = {}
+    models = [model for pool in _in_order(resources) for model in _models(pool, predictor, origins, profiles, wrong)]
     routes = [_route(sourced, resources, predictor, origins, wrong) for sourced in by_priority(resources)]
-    source = plan.PlanSource(tuple(models), tuple(route for route in routes if route is not None))
+    source = plan.PlanSource(profiles, tuple(models), tuple(route for route in routes if route is not None))
     if not resources.policies and not wrong:
         wrong.append(Problem("no_policy", "there is no RoutingPolicy: no call would be routed"))
     found = core.check_plan(source.to_json(), [predictor.graph])
@@ -68,7 +69,13 @@ def _in_order(resources: Resources) -> list[Sourced[ModelPool]]:
     return [resources.pools[name] for name in sorted(resources.pools)]
 
 
-def _models(sourced: Sourced[ModelPool], predictor: Artifact, origins: Origins, wrong: list[Problem]) -> Iterator[plan.Model]:
+def _models(
+    sourced: Sourced[ModelPool],
+    predictor: Artifact,
+    origins: Origins,
+    profiles: dict[str, plan.Profile],
+    wrong: list[Problem],
+) -> Iterator[plan.Model]:
     for index, model in enumerate(sourced.resource.spec.models):
         path: Path = ("spec", "models", index)
         profile = _profile(model, predictor)
@@ -76,10 +83,13 @@ def _models(sourced: Sourced[ModelPool], predictor: Artifact, origins: Origins, 
             wrong.append(_unknown_profile(sourced, (*path, "quality", "profile"), model.quality.profile or "", predictor))
         origins.add_model(sourced.document, path)
         # The plan is refused already; an average profile lets the core find what else is wrong.
-        yield _model(sourced.resource, model, profile or plan.Profile(bias=0.0))
+        profile = profile or plan.Profile(bias=0.0)
+        key = plan.profile_key(profile)
+        profiles[key] = profile
+        yield _model(sourced.resource, model, key)
 
 
-def _model(pool: ModelPool, model: Model, profile: plan.Profile) -> plan.Model:
+def _model(pool: ModelPool, model: Model, profile: str) -> plan.Model:
     namespace, price, limits = pool.metadata.namespace, model.price, model.limits
     cached = price.cached_input_per_million
     first_token = model.latency.first_token

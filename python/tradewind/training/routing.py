@@ -98,7 +98,7 @@ def plan_source(data: DataSet, profiles: Sequence[plan.Profile], digest: str) ->
             upstream=plan.Upstream("http://evaluation.invalid/v1", "openai", name),
             price=plan.Price(_nanousd(input_price[i]), _nanousd(output_price[i])),
             limits=plan.Limits(context_tokens=100_000_000, output_tokens=1_000_000),
-            profile=profiles[i],
+            profile=plan.profile_key(profiles[i]),
         )
         for i, name in enumerate(data.models)
     )
@@ -109,7 +109,7 @@ def plan_source(data: DataSet, profiles: Sequence[plan.Profile], digest: str) ->
         candidates=tuple(model.id for model in models),
         strategy={"type": "utility", "utility": {"willingness_to_pay_usd": 0.02}},
     )
-    return PlanSource(models, (route,))
+    return PlanSource(plan.table(profiles), models, (route,))
 
 
 def _safe(name: str) -> str:

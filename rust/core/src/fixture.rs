@@ -9,8 +9,8 @@ use crate::{
     predict::{Predictor, tiny},
 };
 
-/// A model called `a/pool/<name>`; USD per million tokens in and out.
-pub fn model(name: &str, bias: f64, usd_in: f64, usd_out: f64) -> Value {
+/// A model called `a/pool/<name>` with the profile of its name; USD per million tokens in and out.
+pub fn model(name: &str, usd_in: f64, usd_out: f64) -> Value {
     json!({
         "id": format!("a/pool/{name}"),
         "upstream": {"url": "http://127.0.0.1:1/v1", "dialect": "openai", "model": name},
@@ -18,7 +18,7 @@ pub fn model(name: &str, bias: f64, usd_in: f64, usd_out: f64) -> Value {
         "limits": {"context_tokens": 8192, "output_tokens": 4096},
         "capabilities": ["tools", "json"],
         "labels": {"tier": name},
-        "profile": {"bias": bias},
+        "profile": name,
         "latency": {"first_token_ms": 100.0},
     })
 }
@@ -27,7 +27,8 @@ pub fn model(name: &str, bias: f64, usd_in: f64, usd_out: f64) -> Value {
 pub fn source() -> Value {
     json!({
         "schema": plan::source::SCHEMA,
-        "models": [model("cheap", 0.0, 0.1, 0.2), model("middle", 1.0, 1.0, 2.0), model("dear", 3.0, 10.0, 30.0)],
+        "profiles": {"cheap": {"bias": 0.0}, "middle": {"bias": 1.0}, "dear": {"bias": 3.0}},
+        "models": [model("cheap", 0.1, 0.2), model("middle", 1.0, 2.0), model("dear", 10.0, 30.0)],
         "routes": [{
             "id": "a/default",
             "aliases": ["auto"],

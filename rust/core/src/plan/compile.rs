@@ -5,16 +5,26 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     CAPABILITIES, DIALECTS, Model, Plan, Route, Target,
-    source::{Constraints, ModelSource, PlanSource, RouteSource, SCHEMA},
+    source::{Constraints, From, ModelSource, PlanSource, RouteSource, SCHEMA},
 };
-use crate::{digest, error::unknown, objective::ObjectiveSpec, policy, predict::Predictor, strategy};
+use crate::{
+    digest,
+    error::{excerpt, unknown},
+    objective::ObjectiveSpec,
+    policy,
+    predict::{Predictor, Profile},
+    strategy,
+};
 
 /// Loaded predictors by digest.
 pub type Predictors = BTreeMap<String, Arc<Predictor>>;
+
+/// The source's profiles by key.
+type Profiles<'a> = HashMap<&'a str, Arc<Profile>>;
 
 /// Whether a problem refuses the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -67,13 +77,10 @@ pub struct Compiled {
 /// # Errors
 /// Every problem, of which at least one is of severity `Error`.
 pub fn compile(json: &[u8], predictors: &Predictors) -> Result<Compiled, Vec<Problem>> {
-    let source: PlanSource = serde_json::from_slice(json)
-        .map_err(|error| vec![Problem::new("unreadable", "", format!("the plan source cannot be read: {error}"))])?;
-    if source.schema != SCHEMA {
-        return Err(vec![Problem::unknown("schema", "schema", &source.schema, &[SCHEMA])]);
-    }
+    let source = read(json).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
-    let models = compile_models(&source.models, &mut problems);
+    let profiles = source.profiles.iter().map(|(key, profile)| (key.as_str(), Arc::new(profile.clone()))).collect();
+    let models = compile_models(&source.models, &profiles, &mut problems);
     let by_id: HashMap<&str, &Arc<Model>> = models.iter().map(|model| (&*model.id, model)).collect();
     let mut routes = Vec::new();
     let mut ids = BTreeSet::new();
@@ -82,7 +89,7 @@ pub fn compile(json: &[u8], predictors: &Predictors) -> Result<Compiled, Vec<Pro
         if !ids.insert(&route.id) {
             problems.push(Problem::new("duplicate", format!("{path}.id"), format!("two routes are called `{}`", route.id)));
         }
-        if let Some(route) = compile_route(route, &path, &by_id, predictors, &mut problems) {
+        if let Some(route) = compile_route(route, &path, &by_id, &profiles, predictors, &mut problems) {
             routes.push(Arc::new(route));
         }
     }
@@ -90,12 +97,39 @@ pub fn compile(json: &[u8], predictors: &Predictors) -> Result<Compiled, Vec<Pro
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    // Serialising the parsed source makes the id independent of white space and of the order of keys.
-    let canonical = serde_json::to_vec(&source).map_err(|error| vec![Problem::new("unreadable", "", error.to_string())])?;
-    Ok(Compiled { plan: Plan { id: digest::sha256(&canonical).into(), models, routes, targets }, warnings: problems })
+    Ok(Compiled { plan: Plan { id: id(&source).into(), models, routes, targets }, warnings: problems })
 }
 
-fn compile_models(sources: &[ModelSource], problems: &mut Vec<Problem>) -> Vec<Arc<Model>> {
+/// Reads a plan source of this core's schema from its JSON.
+///
+/// # Errors
+/// `unknown_name` for another schema; `unreadable` with the place for anything else.
+pub fn read(json: &[u8]) -> Result<PlanSource, Problem> {
+    #[derive(Deserialize)]
+    struct Head {
+        schema: String,
+    }
+    let parsed = serde_json::from_slice::<PlanSource>(json);
+    // Of a plan of another schema, its number says more than its first strange field.
+    let schema = match &parsed {
+        Ok(source) => Some(source.schema.clone()),
+        Err(_) => serde_json::from_slice(json).ok().map(|Head { schema }| schema),
+    };
+    match schema {
+        Some(schema) if schema != SCHEMA => Err(Problem::unknown("schema", "schema", &schema, &[SCHEMA])),
+        _ => parsed.map_err(|error| Problem::new("unreadable", "", format!("the plan source cannot be read: {error}"))),
+    }
+}
+
+/// `sha256:` of a plan source, whether it compiles or not. Of its canonical JSON, hence independent of white space and of the order
+/// of keys.
+#[must_use]
+pub fn id(source: &PlanSource) -> String {
+    // Maps with keys of strings and finite or null numbers: nothing in a plan source fails to be written.
+    digest::sha256(&serde_json::to_vec(source).unwrap_or_default())
+}
+
+fn compile_models(sources: &[ModelSource], profiles: &Profiles<'_>, problems: &mut Vec<Problem>) -> Vec<Arc<Model>> {
     let mut ids = BTreeSet::new();
     sources
         .iter()
@@ -109,6 +143,7 @@ fn compile_models(sources: &[ModelSource], problems: &mut Vec<Problem>) -> Vec<A
                 problems.push(Problem::new("duplicate", format!("{path}.id"), format!("two models are called `{}`", source.id)));
             }
             check_model(source, &path, problems);
+            let profile = profile(&source.profile, || format!("{path}.profile"), profiles, problems);
             Arc::new(Model {
                 id: source.id.as_str().into(),
                 upstream: source.upstream.clone(),
@@ -117,11 +152,21 @@ fn compile_models(sources: &[ModelSource], problems: &mut Vec<Problem>) -> Vec<A
                 tools: source.capabilities.iter().any(|name| name == "tools"),
                 json: source.capabilities.iter().any(|name| name == "json"),
                 labels: source.labels.clone(),
-                profile: source.profile.clone(),
+                // The plan is refused already; an average profile lets the rest be checked.
+                profile: profile.unwrap_or_else(|| Arc::new(Profile::prior(0.0))),
                 first_token_ms: source.latency.first_token_ms,
+                output_tokens_per_second: source.latency.output_tokens_per_second,
             })
         })
         .collect()
+}
+
+fn profile(key: &str, path: impl FnOnce() -> String, profiles: &Profiles<'_>, problems: &mut Vec<Problem>) -> Option<Arc<Profile>> {
+    let found = profiles.get(key).cloned();
+    if found.is_none() {
+        problems.push(Problem::new("missing_profile", path(), format!("the plan has no profile `{}`", excerpt(key))));
+    }
+    found
 }
 
 fn check_model(source: &ModelSource, path: &str, problems: &mut Vec<Problem>) {
@@ -168,12 +213,20 @@ fn check_model(source: &ModelSource, path: &str, problems: &mut Vec<Problem>) {
             "a latency is a number of milliseconds, at least 0",
         ));
     }
+    if source.latency.output_tokens_per_second.is_some_and(|value| !(value.is_finite() && value > 0.0)) {
+        problems.push(Problem::new(
+            "invalid_latency",
+            format!("{path}.latency.output_tokens_per_second"),
+            "a speed is a positive number of tokens per second",
+        ));
+    }
 }
 
 fn compile_route(
     source: &RouteSource,
     path: &str,
     models: &HashMap<&str, &Arc<Model>>,
+    profiles: &Profiles<'_>,
     predictors: &Predictors,
     problems: &mut Vec<Problem>,
 ) -> Option<Route> {
@@ -187,7 +240,7 @@ fn compile_route(
             Some(_) if !seen.insert(id) => {
                 problems.push(Problem::new("duplicate", format!("{path}.candidates[{index}]"), format!("`{id}` is a candidate twice")))
             }
-            Some(model) => candidates.push(Arc::clone(model)),
+            Some(model) => candidates.push(candidate(model, source, path, profiles, problems)),
             None => {
                 let known: Vec<&str> = models.keys().copied().collect();
                 problems.push(Problem::unknown(format!("{path}.candidates[{index}]"), "model", id, &known));
@@ -196,6 +249,17 @@ fn compile_route(
     }
     if source.candidates.is_empty() {
         problems.push(Problem::new("no_candidate", format!("{path}.candidates"), "a route needs at least one candidate"));
+    }
+    for id in source.profiles.keys().filter(|id| !source.candidates.contains(id)) {
+        let known: Vec<&str> = source.candidates.iter().map(String::as_str).collect();
+        problems.push(Problem::unknown(format!("{path}.profiles.{id}"), "candidate", id, &known));
+    }
+    if source.callers.from != From::Listed && !source.callers.namespaces.is_empty() {
+        problems.push(Problem::new(
+            "invalid_callers",
+            format!("{path}.callers.namespaces"),
+            "namespaces are listed only where `from` is `listed`",
+        ));
     }
     for (index, alias) in source.aliases.iter().enumerate() {
         if alias.is_empty() {
@@ -252,6 +316,15 @@ fn compile_route(
         timeouts: source.timeouts,
         retry_attempts: source.retry_attempts,
     })
+}
+
+/// A model as one route sees it: with the profile that the route's predictor reads.
+fn candidate(model: &Arc<Model>, route: &RouteSource, path: &str, profiles: &Profiles<'_>, problems: &mut Vec<Problem>) -> Arc<Model> {
+    let Some(key) = route.profiles.get(&*model.id) else { return Arc::clone(model) };
+    match profile(key, || format!("{path}.profiles.{}", model.id), profiles, problems) {
+        Some(profile) => Arc::new(Model { profile, ..Model::clone(model) }),
+        None => Arc::clone(model),
+    }
 }
 
 fn baseline(candidates: &[Arc<Model>]) -> usize {

@@ -9,7 +9,7 @@ use std::{
 };
 
 pub use self::{
-    compile::{Compiled, Predictors, Problem, Severity, compile},
+    compile::{Compiled, Predictors, Problem, Severity, compile, id, read},
     source::{Limits, PlanSource, Timeouts, Upstream},
 };
 use crate::{
@@ -30,6 +30,7 @@ pub const CAPABILITIES: &[&str] = &["json", "tools"];
 pub const DIALECTS: &[&str] = &["openai"];
 
 /// One upstream with price, limits and profile.
+#[derive(Clone)]
 pub struct Model {
     /// `namespace/pool/name`.
     pub id: Arc<str>,
@@ -46,9 +47,11 @@ pub struct Model {
     /// For allow-lists.
     pub labels: BTreeMap<String, String>,
     /// What is known of its quality and answer lengths.
-    pub profile: Profile,
+    pub profile: Arc<Profile>,
     /// Declared milliseconds to the first token.
     pub first_token_ms: Option<f32>,
+    /// Declared tokens of an answer per second.
+    pub output_tokens_per_second: Option<f32>,
 }
 
 impl Model {

@@ -1,6 +1,6 @@
 //! The plan source: assembled routing, as JSON, before it is compiled. The only thing a gateway reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,21 +8,23 @@ use serde_json::{Map, Value};
 use crate::{money::Price, predict::Profile};
 
 /// The schema this core compiles.
-pub const SCHEMA: &str = "tradewind.plan/v1";
+pub const SCHEMA: &str = "tradewind.plan/v3";
 
-/// Models and routes.
+/// Profiles, models and routes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanSource {
     /// [`SCHEMA`].
     pub schema: String,
+    /// Every profile that a model or a route names, by its key.
+    pub profiles: BTreeMap<String, Profile>,
     /// Every model that a route may name.
     pub models: Vec<ModelSource>,
     /// Every route.
     pub routes: Vec<RouteSource>,
 }
 
-/// One upstream with price, limits and profile.
+/// One upstream with price, limits and the key of its profile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSource {
@@ -40,8 +42,8 @@ pub struct ModelSource {
     /// For allow-lists.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// What is known of its quality and answer lengths.
-    pub profile: Profile,
+    /// Key of what is known of its quality and answer lengths.
+    pub profile: String,
     /// Declared priors.
     #[serde(default)]
     pub latency: Latency,
@@ -82,6 +84,9 @@ pub struct Latency {
     /// Milliseconds to the first token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_token_ms: Option<f32>,
+    /// Tokens of an answer per second, once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens_per_second: Option<f32>,
 }
 
 /// Which calls, which candidates, by which rules.
@@ -92,10 +97,19 @@ pub struct RouteSource {
     pub id: String,
     /// Names that a caller of this namespace may ask for.
     pub aliases: Vec<String>,
+    /// CEL over `request` and `caller`: the route takes no call for which it does not hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Whose calls it takes.
+    #[serde(default, skip_serializing_if = "Callers::is_same")]
+    pub callers: Callers,
     /// `sha256:` of the predictor.
     pub predictor: String,
     /// Ids of models.
     pub candidates: Vec<String>,
+    /// By candidate: the key of the profile that this route's predictor reads instead of the model's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub profiles: BTreeMap<String, String>,
     /// `{"type": "utility", "utility": {…}}`: a row of the strategy table with its parameters.
     pub strategy: Map<String, Value>,
     /// What must hold.
@@ -111,6 +125,39 @@ pub struct RouteSource {
 
 const fn two() -> u32 {
     2
+}
+
+/// Whose calls a route takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Callers {
+    /// Which rule.
+    #[serde(default)]
+    pub from: From,
+    /// Namespaces beside the route's own; with [`From::Listed`] only.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub namespaces: BTreeSet<String>,
+}
+
+impl Callers {
+    /// Whether only the route's own namespace may call.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        self.from == From::Same && self.namespaces.is_empty()
+    }
+}
+
+/// By which rule a route knows its callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum From {
+    /// The route's own namespace.
+    #[default]
+    Same,
+    /// Every namespace.
+    All,
+    /// The route's own namespace and those that are listed.
+    Listed,
 }
 
 /// What must hold for a candidate.

@@ -35,7 +35,7 @@ fn all_problems_come_at_once_with_their_paths() {
 fn unknown_fields_and_other_schemas_are_refused() {
     for change in [
         (|s| s["routes"][0]["colour"] = json!("red")) as fn(&mut Value),
-        |s| s["models"][0]["profile"]["mood"] = json!(1),
+        |s| s["profiles"]["cheap"]["mood"] = json!(1),
         |s| s["schema"] = json!("tradewind.plan/v2"),
         |s| s["models"][0].as_object_mut().unwrap().remove("price").map_or((), drop),
     ] {
@@ -48,9 +48,30 @@ fn unknown_fields_and_other_schemas_are_refused() {
 #[test]
 fn a_profile_of_another_predictor_is_refused() {
     let mut source = fixture::source();
-    source["models"][0]["profile"] = json!({"bias": 0.0, "latent": [1.0, 2.0, 3.0]});
+    source["profiles"]["cheap"] = json!({"bias": 0.0, "latent": [1.0, 2.0, 3.0]});
     let problems = fixture::compile(&source).err().unwrap();
     assert_eq!(problems[0].code, "profile_mismatch");
+}
+
+#[test]
+fn a_route_may_read_another_profile_of_a_model() {
+    let mut source = fixture::source();
+    source["routes"][0]["profiles"] = json!({"a/pool/cheap": "dear"});
+    let plan = fixture::compile(&source).map_err(|problems| panic!("{problems:?}")).unwrap().plan;
+    let logits: Vec<f32> = plan.routes()[0].candidates.iter().map(|model| model.profile.logit()).collect();
+    assert_eq!((logits[0], plan.models()[0].profile.logit()), (logits[2], 0.0));
+    source["routes"][0]["profiles"] = json!({"a/pool/cheap": "none", "a/pool/stranger": "dear"});
+    source["models"][1]["profile"] = json!("nobody");
+    let problems = fixture::compile(&source).err().unwrap();
+    let found: Vec<(&str, &str)> = problems.iter().map(|problem| (problem.code, problem.path.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ("missing_profile", "models[1].profile"),
+            ("missing_profile", "routes[0].profiles.a/pool/cheap"),
+            ("unknown_name", "routes[0].profiles.a/pool/stranger"),
+        ]
+    );
 }
 
 #[test]

@@ -68,6 +68,20 @@ impl Default for Length {
 }
 
 impl Profile {
+    /// A declared prior: this logit at difficulty 0, and nothing learned.
+    #[must_use]
+    pub fn prior(bias: f32) -> Self {
+        Self {
+            bias,
+            slope: 1.0,
+            latent: Vec::new(),
+            clusters: Vec::new(),
+            calibration: Calibration::default(),
+            length: Length::default(),
+            answers: 0,
+        }
+    }
+
     /// Logit of the quality at difficulty 0, without any deviation.
     #[must_use]
     pub fn logit(&self) -> f32 {

@@ -66,8 +66,8 @@ fn the_ranking_is_a_permutation_of_the_admitted_and_repeats() {
 fn a_dominated_candidate_never_wins_where_the_row_says_so() {
     for entry in TABLE.iter().filter(|entry| entry.never_dominated) {
         let plan = plan(entry.name, |s| {
-            s["models"][0]["profile"]["bias"] = json!(2.9);
-            s["models"][1]["profile"]["bias"] = json!(2.8);
+            s["profiles"]["cheap"]["bias"] = json!(2.9);
+            s["profiles"]["middle"]["bias"] = json!(2.8);
         });
         assert_ne!(check(&plan, Dials::default(), 3).unwrap().ranking[0], 1, "{}", entry.name);
     }

@@ -79,11 +79,12 @@ mod tests {
         let bytes = tiny(|_, _| ());
         let digest = digest::sha256(&bytes);
         let source = json!({
-            "schema": "tradewind.plan/v1",
+            "schema": plan::source::SCHEMA,
+            "profiles": {"one": {"bias": 0.0}},
             "models": [{
                 "id": "default/pool/small", "upstream": {"url": "http://127.0.0.1:1/v1", "dialect": "openai", "model": "small"},
                 "price": {"input_nanousd_per_million": 1, "output_nanousd_per_million": 2},
-                "limits": {"context_tokens": 100_000, "output_tokens": 10_000}, "profile": {"bias": 0.0},
+                "limits": {"context_tokens": 100_000, "output_tokens": 10_000}, "profile": "one",
             }],
             "routes": [{"id": "default/route", "aliases": ["auto"], "predictor": digest, "candidates": ["default/pool/small"], "strategy": {"type": "best"}}],
         });

@@ -5,10 +5,10 @@ use std::{fs, sync::Arc};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tradewind_core::{
-    plan::Predictors,
+    plan::{Predictors, source::SCHEMA},
     predict::{Predictor, tiny},
 };
 use tradewind_gateway::{AnswerBody, Engine, Peer, Settings};
@@ -124,12 +124,14 @@ pub fn plan_of(urls: &[&str]) -> Value {
                 "upstream": {"url": url, "dialect": "openai", "model": format!("up/{index}")},
                 "price": {"input_nanousd_per_million": price, "output_nanousd_per_million": 2 * price},
                 "limits": {"context_tokens": 8192, "output_tokens": 4096},
-                "profile": {"bias": 4 - index as i64},
+                "profile": format!("p{index}"),
             })
         })
         .collect();
+    let profiles: Map<String, Value> = (0..urls.len()).map(|index| (format!("p{index}"), json!({"bias": 4 - index as i64}))).collect();
     json!({
-        "schema": "tradewind.plan/v1",
+        "schema": SCHEMA,
+        "profiles": profiles,
         "models": models,
         "routes": [{
             "id": "default/policy",

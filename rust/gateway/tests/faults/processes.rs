@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tradewind_core::{digest, predict::tiny};
+use tradewind_core::{digest, plan::source::SCHEMA, predict::tiny};
 
 /// Prices in nano-dollars per million tokens; odd, so that a wrong sum does not look right.
 const PRICES: (i64, i64) = (123_456_789, 987_654_321);
@@ -151,14 +151,14 @@ pub fn plan_of(upstreams: &[(&str, String)], answers: u64) -> Value {
     let digest = digest::sha256(&tiny(|_, _| ()));
     let models: Vec<Value> = upstreams
         .iter()
-        .zip([4.0, 0.0])
-        .map(|((name, url), bias)| {
+        .zip(["good", "poor"])
+        .map(|((name, url), profile)| {
             json!({
                 "id": format!("default/pool/{name}"),
                 "upstream": {"url": url, "dialect": "openai", "model": name},
                 "price": {"input_nanousd_per_million": PRICES.0, "output_nanousd_per_million": PRICES.1},
                 "limits": {"context_tokens": 100_000, "output_tokens": 10_000},
-                "profile": {"bias": bias, "answers": answers},
+                "profile": profile,
             })
         })
         .collect();
@@ -167,7 +167,8 @@ pub fn plan_of(upstreams: &[(&str, String)], answers: u64) -> Value {
         "id": "default/route", "aliases": ["auto"], "predictor": digest, "candidates": candidates, "strategy": {"type": "best"},
         "timeouts": {"request_ms": 60_000, "first_token_ms": 10_000, "stream_idle_ms": 10_000},
     });
-    json!({"schema": "tradewind.plan/v1", "models": models, "routes": [route]})
+    let profiles = json!({"good": {"bias": 4.0, "answers": answers}, "poor": {"bias": 0.0, "answers": answers}});
+    json!({"schema": SCHEMA, "profiles": profiles, "models": models, "routes": [route]})
 }
 
 fn lines(path: &Path) -> Vec<Value> {
