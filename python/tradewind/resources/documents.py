@@ -25,11 +25,14 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Document:
-    """One YAML document as plain values, and where each of them stands."""
+    """One YAML document, or object of a cluster, as plain values, and where each of them stands."""
 
     file: str
+    """Where it was read; `Kind/namespace/name` in a cluster."""
     value: Any
     lines: Mapping[Path, int] = field(repr=False)
+    created: str = ""
+    """When it was made, RFC 3339 in UTC as Kubernetes writes it; files do not tell."""
 
     def line(self, path: Path) -> int:
         """Line of a place, or of the nearest place around it that exists."""

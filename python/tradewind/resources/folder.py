@@ -4,7 +4,7 @@ wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,18 +12,41 @@ from pydantic import ValidationError
 
 from tradewind.errors import Problem, UsageError, unknown
 from tradewind.resources import documents, problems
+from tradewind.resources.config_map import ConfigMap
 from tradewind.resources.documents import Document
 from tradewind.resources.model_pool import ModelPool
 from tradewind.resources.namespace import Namespace
 from tradewind.resources.routing_policy import RoutingPolicy
 
-KINDS: dict[str, type[ModelPool] | type[RoutingPolicy] | type[Namespace]] = {
+Resource = ConfigMap | ModelPool | Namespace | RoutingPolicy
+
+KINDS: dict[str, type[Resource]] = {
+    "ConfigMap": ConfigMap,
     "ModelPool": ModelPool,
     "Namespace": Namespace,
     "RoutingPolicy": RoutingPolicy,
 }
 
-Kind = TypeVar("Kind", bound=ModelPool | RoutingPolicy | Namespace)
+Kind = TypeVar("Kind", bound=Resource)
+
+# What an API server adds to what was applied; a resource that it serves is as good as the file.
+_SERVED = {"ConfigMap": {"binaryData", "immutable"}, "Namespace": {"spec", "status"}}
+_SERVED_BY_DEFAULT = {"status"}
+_SERVED_METADATA = frozenset(
+    {
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "managedFields",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -36,11 +59,12 @@ class Sourced(Generic[Kind]):
 
 @dataclass(frozen=True)
 class Resources:
-    """What a plan is assembled from. Pools and policies by (namespace, name)."""
+    """What a plan is assembled from, by (namespace, name); namespaces by name."""
 
     pools: dict[tuple[str, str], Sourced[ModelPool]]
     policies: dict[tuple[str, str], Sourced[RoutingPolicy]]
     namespaces: dict[str, Sourced[Namespace]]
+    config_maps: dict[tuple[str, str], Sourced[ConfigMap]]
     broken: frozenset[tuple[str, str, str]]
     """(kind, namespace, name) of resources that were not admitted: what refers to them is not at fault."""
     problems: tuple[Problem, ...]
@@ -60,7 +84,11 @@ def read(place: Path) -> Resources:
         read_documents, broken = documents.read(text, str(file))
         found += read_documents
         wrong += broken
-    return parse(found, wrong)
+    resources = parse(found, wrong)
+    if resources.policies or resources.problems:
+        return resources
+    nothing = Problem("no_policy", "there is no RoutingPolicy: no call would be routed", file=str(place))
+    return replace(resources, problems=(nothing,))
 
 
 def files(place: Path) -> list[Path]:
@@ -84,6 +112,7 @@ def parse(found: list[Document], wrong: list[Problem] | None = None) -> Resource
     pools: dict[tuple[str, str], Sourced[ModelPool]] = {}
     policies: dict[tuple[str, str], Sourced[RoutingPolicy]] = {}
     namespaces: dict[str, Sourced[Namespace]] = {}
+    config_maps: dict[tuple[str, str], Sourced[ConfigMap]] = {}
     broken: set[tuple[str, str, str]] = set()
     all_problems = list(wrong or ())
     for document in found:
@@ -96,12 +125,14 @@ def parse(found: list[Document], wrong: list[Problem] | None = None) -> Resource
                 _add(pools, (metadata.namespace, metadata.name), Sourced(resource, document), all_problems)
             case RoutingPolicy(metadata=metadata):
                 _add(policies, (metadata.namespace, metadata.name), Sourced(resource, document), all_problems)
+            case ConfigMap(metadata=metadata):
+                _add(config_maps, (metadata.namespace, metadata.name), Sourced(resource, document), all_problems)
             case Namespace(metadata=local):
                 _add(namespaces, local.name, Sourced(resource, document), all_problems)
-    return Resources(pools, policies, namespaces, frozenset(broken), tuple(all_problems))
+    return Resources(pools, policies, namespaces, config_maps, frozenset(broken), tuple(all_problems))
 
 
-def _resource(document: Document, wrong: list[Problem]) -> ModelPool | RoutingPolicy | Namespace | None:
+def _resource(document: Document, wrong: list[Problem]) -> Resource | None:
     if not isinstance(document.value, dict):
         wrong.append(
             problems.problem(document, (), "invalid_type", "a document is a map with `apiVersion`, `kind`, `metadata`")
@@ -117,10 +148,20 @@ def _resource(document: Document, wrong: list[Problem]) -> ModelPool | RoutingPo
         wrong.append(problems.problem(document, ("kind",), "unknown_name", message, kinds))
         return None
     try:
-        return shape.model_validate(document.value)
+        return shape.model_validate(_applied(document.value, shape.__name__))
     except ValidationError as error:
         wrong.extend(problems.of(error, shape, document))
         return None
+
+
+def _applied(value: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A resource without what an API server adds."""
+    served = _SERVED.get(kind, _SERVED_BY_DEFAULT)
+    applied = {key: part for key, part in value.items() if key not in served}
+    metadata = applied.get("metadata")
+    if isinstance(metadata, dict):
+        applied["metadata"] = {key: part for key, part in metadata.items() if key not in _SERVED_METADATA}
+    return applied
 
 
 def _add(into: dict[Any, Sourced[Kind]], key: Any, found: Sourced[Kind], wrong: list[Problem]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tradewind.resources import formats
+from tradewind.resources.audience import Audience
 from tradewind.resources.shape import Labels, Metadata, Shape
 
 
@@ -21,8 +22,10 @@ class Service(Shape):
 class SecretKeyRef(Shape):
     """A key of a Secret in the pool's namespace."""
 
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
     name: formats.ObjectName = Field(description="Name of the Secret.")
-    key: formats.SecretKey = Field(description="Key in the Secret.")
+    key: formats.DataKey = Field(description="Key in the Secret.")
 
 
 class Credentials(Shape):
@@ -67,10 +70,20 @@ class Limits(Shape):
     )
 
 
+class ConfigMapKeyRef(Shape):
+    """A key of a ConfigMap in the pool's namespace."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
+    name: formats.ObjectName = Field(description="Name of the ConfigMap.")
+    key: formats.DataKey = Field(description="Key in the ConfigMap, whose value is the profile's JSON.")
+
+
 class Quality(Shape):
     """How good a model is."""
 
     profile: formats.Name | None = Field(default=None, description="A profile of the predictor's manifest.")
+    profile_ref: ConfigMapKeyRef | None = Field(default=None, description="A profile of your own, from a ConfigMap.")
     prior: formats.Fraction | None = Field(
         default=None,
         description="Share of average prompts that the model answers well, where nothing was measured.",
@@ -81,6 +94,9 @@ class Latency(Shape):
     """How fast a model is, until it is observed."""
 
     first_token: formats.Duration | None = Field(default=None, description="Time to the first token.")
+    output_tokens_per_second: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Tokens per second of one answer, after the first."
+    )
 
 
 class Model(Shape):
@@ -94,7 +110,7 @@ class Model(Shape):
         default_factory=list,
         max_length=16,
         description="What it can do: calls that need more are not sent to it.",
-        json_schema_extra={"noun": "capability"},
+        json_schema_extra={"noun": "capability", "x-kubernetes-list-type": "set"},
     )
     labels: Labels = Field(default_factory=dict, max_length=32, description="For the allow-lists of policies.")
     quality: Quality = Field(description="How good it is.")
@@ -104,7 +120,15 @@ class Model(Shape):
 class ModelPoolSpec(Shape):
     """The models of a pool."""
 
-    models: list[Model] = Field(min_length=1, max_length=64, description="1 to 64 models, each name once.")
+    allowed_namespaces: Audience = Field(
+        default_factory=Audience, description="Namespaces whose policies may refer to this pool, besides its own."
+    )
+    models: list[Model] = Field(
+        min_length=1,
+        max_length=64,
+        description="1 to 64 models, each name once.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
 
 
 class ModelPool(Shape):

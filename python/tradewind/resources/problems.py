@@ -79,8 +79,9 @@ def _explain(details: ErrorDetails, shape: type[BaseModel], path: Path) -> tuple
             return "invalid_value", f"`{str(found)[:80]}` is not accepted for `{name}`; expected {about}", ()
         case "string_too_long" | "too_long":
             return "too_long", f"`{name}` is too long; at most {context['max_length']}", ()
-        case "too_short":
-            return "too_short", f"`{name}` needs at least {context['min_length']} entry", ()
+        case "string_too_short" | "too_short":
+            part = "character" if details["type"] == "string_too_short" else "entry"
+            return "too_short", f"`{name}` needs at least {context['min_length']} {part}", ()
         case "greater_than_equal":
             return "out_of_range", f"`{name}` is {found}; at least {context['ge']}", ()
         case "less_than_equal":

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tradewind.resources import formats
+from tradewind.resources.audience import Audience
 from tradewind.resources.shape import Labels, Metadata, Shape
+
+LONGEST_WHEN = 1024
+"""Characters of a condition."""
 
 
 class PoolRef(Shape):
@@ -21,11 +25,34 @@ class Match(Shape):
     """Which calls the policy takes."""
 
     models: list[formats.Name] = Field(
-        default_factory=lambda: ["auto"],
+        default=["auto"],
         min_length=1,
         max_length=32,
         description="Aliases that callers ask for as `model`.",
+        # As a set, a server-side apply of other aliases would keep the default one.
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
+    when: Annotated[str, Field(min_length=1, max_length=LONGEST_WHEN)] | None = Field(
+        default=None,
+        description='CEL over `request` and `caller` that must hold for a call, such as "size(request.tools) == 0"; '
+        "every call where absent. The controller compiles it: status tells what is wrong with it.",
+    )
+
+
+class DefaultPredictor(Shape):
+    """The predictor that ships with Tradewind; it has no parameters."""
+
+
+class Predictor(Shape):
+    """What forecasts quality: the shipped predictor, or one of your own."""
+
+    default: DefaultPredictor | None = Field(
+        default=None, description="The predictor that ships with Tradewind: `default: {}`."
+    )
+    url: formats.Url | None = Field(
+        default=None, description="http or https URL of an ONNX file; its `manifest.json` lies beside it."
+    )
+    sha256: formats.Digest | None = Field(default=None, description="Digest of the ONNX file, which must be this one.")
 
 
 class Utility(Shape):
@@ -53,7 +80,12 @@ class Weight(Shape):
 class Weighted(Shape):
     """Parameters of strategy `Weighted`."""
 
-    weights: list[Weight] = Field(min_length=1, max_length=64, description="Models and their shares.")
+    weights: list[Weight] = Field(
+        min_length=1,
+        max_length=64,
+        description="Models and their shares.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["model"]},
+    )
 
 
 class Strategy(Shape):
@@ -69,6 +101,8 @@ class Strategy(Shape):
 
 class ModelSelector(Shape):
     """Which models of the pools may be candidates."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
 
     match_labels: Labels = Field(default_factory=dict, max_length=32, description="Labels that a candidate must carry.")
 
@@ -108,11 +142,23 @@ class Retry(Shape):
 class RoutingPolicySpec(Shape):
     """The rules of one route."""
 
-    pool_refs: list[PoolRef] = Field(min_length=1, max_length=16, description="Pools whose models are candidates.")
+    pool_refs: list[PoolRef] = Field(
+        min_length=1,
+        max_length=16,
+        description="Pools whose models are candidates.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    callers: Audience = Field(
+        default_factory=Audience,
+        description="Namespaces whose callers may address this policy at `/ns/NAMESPACE/v1`, besides its own.",
+    )
     match: Match = Field(default_factory=Match, description="Which calls the policy takes.")
     priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
         default=0,
-        description="Which of two policies of a namespace has an alias: the larger, then by name.",
+        description="Which of two policies of a namespace has an alias: the larger, then the older, then by name.",
+    )
+    predictor: Predictor | None = Field(  # No default of the API server: `kubectl apply` of the other form would keep it.
+        default=None, description="What forecasts quality; the shipped predictor where absent."
     )
     strategy: Strategy = Field(description="How candidates are ordered.")
     constraints: Constraints = Field(default_factory=Constraints, description="What must hold for a candidate.")

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 from tradewind.resources import formats
+
+Reason = Literal["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"]
 
 
 @dataclass(frozen=True)
@@ -19,27 +22,25 @@ class Rule:
 
     id: str
     """Stable snake_case name, the problem's code."""
-    kind: str
-    """Resource that it stands in."""
-    path: str
-    """Where, in the resource."""
     shape: str
-    """Class of the value, in `resources/`."""
+    """Class of the value, in `resources/`; the CRDs have the rule wherever a value of it stands."""
     field: str
     """Field of the value that the problem points at; empty for the value itself."""
     message: str
     """What is wrong, as a sentence."""
     holds: Callable[[Any], bool]
     """The predicate over the parsed value."""
-    cel: str
-    """The same over the resource, where `self` is the value."""
+    cel: str = ""
+    """The same over the resource, where `self` is the value; empty where `otherwise` says why."""
+    otherwise: str = ""
+    """What holds it in the API server in place of CEL."""
+    reason: Reason = "FieldValueInvalid"
+    """The API server's word for the kind of mistake."""
 
 
 TABLE: tuple[Rule, ...] = (
     Rule(
         id="one_upstream",
-        kind="ModelPool",
-        path="spec.models[].upstream",
         shape="Upstream",
         field="",
         message="exactly one of `url`, `service` says where the model is served",
@@ -48,18 +49,14 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="one_quality",
-        kind="ModelPool",
-        path="spec.models[].quality",
         shape="Quality",
         field="",
-        message="exactly one of `profile`, `prior` says how good the model is",
-        holds=lambda self: (self.profile is None) != (self.prior is None),
-        cel="has(self.profile) != has(self.prior)",
+        message="exactly one of `profile`, `profileRef`, `prior` says how good the model is",
+        holds=lambda self: [self.profile, self.profile_ref, self.prior].count(None) == 2,
+        cel="[has(self.profile), has(self.profileRef), has(self.prior)].filter(a, a).size() == 1",
     ),
     Rule(
         id="prior_is_certain",
-        kind="ModelPool",
-        path="spec.models[].quality",
         shape="Quality",
         field="prior",
         message='a prior lies between "0" and "1", both excluded: nothing is certain before it was tried',
@@ -68,8 +65,6 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="output_exceeds_context",
-        kind="ModelPool",
-        path="spec.models[].limits",
         shape="Limits",
         field="outputTokens",
         message="`outputTokens` is at most `contextTokens`, which holds prompt and answer together",
@@ -78,8 +73,6 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="latency_is_zero",
-        kind="ModelPool",
-        path="spec.models[].latency",
         shape="Latency",
         field="firstToken",
         message="a latency is longer than 0",
@@ -88,29 +81,48 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="duplicate_model",
-        kind="ModelPool",
-        path="spec",
         shape="ModelPoolSpec",
         field="models",
         message="two models of a pool have the same name",
         holds=lambda self: _distinct(model.name for model in self.models),
-        cel="self.models.all(a, self.models.exists_one(b, b.name == a.name))",
+        otherwise="the list is a map by `name`",
+    ),
+    Rule(
+        id="duplicate_capability",
+        shape="Model",
+        field="capabilities",
+        message="a capability is listed twice",
+        holds=lambda self: _distinct(self.capabilities),
+        otherwise="the list is a set",
+    ),
+    Rule(
+        id="audience_selector",
+        shape="Audience",
+        field="selector",
+        message="`selector` stands with `from: Selector`, and only there",
+        holds=lambda self: (self.from_ == "Selector") == (self.selector is not None),
+        cel="(self.from == 'Selector') == has(self.selector)",
+    ),
+    Rule(
+        id="one_predictor",
+        shape="Predictor",
+        field="",
+        message="a predictor is either `default: {}`, or `url` and `sha256` together",
+        holds=lambda self: (self.url is None) == (self.sha256 is None) and (self.default is None) != (self.url is None),
+        cel="has(self.url) == has(self.sha256) && has(self.default) != has(self.url)",
     ),
     Rule(
         id="duplicate_pool",
-        kind="RoutingPolicy",
-        path="spec",
         shape="RoutingPolicySpec",
         field="poolRefs",
         message="a pool is referred to twice",
         holds=lambda self: _distinct((ref.namespace, ref.name) for ref in self.pool_refs),
         cel="self.poolRefs.all(a, self.poolRefs.exists_one(b, b.name == a.name && "
-        "(has(a.namespace) ? a.namespace : '') == (has(b.namespace) ? b.namespace : '')))",
+        "(has(a.__namespace__) ? a.__namespace__ : '') == (has(b.__namespace__) ? b.__namespace__ : '')))",
+        reason="FieldValueDuplicate",
     ),
     Rule(
         id="duplicate_alias",
-        kind="RoutingPolicy",
-        path="spec.match",
         shape="Match",
         field="models",
         message="an alias is listed twice",
@@ -119,8 +131,6 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="strategy_utility",
-        kind="RoutingPolicy",
-        path="spec.strategy",
         shape="Strategy",
         field="utility",
         message="`utility` stands with type `Utility`, and only there",
@@ -129,8 +139,6 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="strategy_pinned",
-        kind="RoutingPolicy",
-        path="spec.strategy",
         shape="Strategy",
         field="pinned",
         message="`pinned` stands with type `Pinned`, and only there",
@@ -139,8 +147,6 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="strategy_weighted",
-        kind="RoutingPolicy",
-        path="spec.strategy",
         shape="Strategy",
         field="weighted",
         message="`weighted` stands with type `Weighted`, and only there",
@@ -149,18 +155,14 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="duplicate_weight",
-        kind="RoutingPolicy",
-        path="spec.strategy.weighted",
         shape="Weighted",
         field="weights",
         message="a model has two weights",
         holds=lambda self: _distinct(weight.model for weight in self.weights),
-        cel="self.weights.all(a, self.weights.exists_one(b, b.model == a.model))",
+        otherwise="the list is a map by `model`",
     ),
     Rule(
         id="no_weight",
-        kind="RoutingPolicy",
-        path="spec.strategy.weighted",
         shape="Weighted",
         field="weights",
         message="at least one weight is larger than 0",
@@ -169,8 +171,6 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="deadline_is_zero",
-        kind="RoutingPolicy",
-        path="spec.constraints",
         shape="Constraints",
         field="firstTokenWithin",
         message="a deadline is longer than 0",
@@ -179,8 +179,6 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="timeout_is_zero",
-        kind="RoutingPolicy",
-        path="spec.timeouts",
         shape="Timeouts",
         field="",
         message="a timeout is longer than 0",
@@ -189,8 +187,6 @@ TABLE: tuple[Rule, ...] = (
     ),
     Rule(
         id="first_token_after_request",
-        kind="RoutingPolicy",
-        path="spec.timeouts",
         shape="Timeouts",
         field="firstToken",
         message="`firstToken` is at most `request`, which holds all attempts",
@@ -200,6 +196,7 @@ TABLE: tuple[Rule, ...] = (
 )
 
 
+@cache
 def of(shape: str) -> tuple[Rule, ...]:
     """The rules of a shape."""
     return tuple(rule for rule in TABLE if rule.shape == shape)

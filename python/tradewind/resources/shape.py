@@ -13,6 +13,8 @@ from pydantic_core import PydanticCustomError
 from tradewind.resources import formats, rules
 
 BROKEN_RULES = "broken_rules"
+LONGEST_ANNOTATION = 256 << 10
+"""Characters; all annotations of an object have at most as many bytes."""
 
 
 class Shape(BaseModel):
@@ -29,7 +31,15 @@ class Shape(BaseModel):
 
 
 Labels = dict[formats.LabelKey, formats.LabelValue]
-Annotations = dict[formats.LabelKey, Annotated[str, Field(max_length=65536)]]
+Annotations = dict[formats.AnnotationKey, Annotated[str, Field(max_length=LONGEST_ANNOTATION)]]
+
+
+class LabelSelector(Shape):
+    """Objects that carry every one of some labels."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-map-type": "atomic"})
+
+    match_labels: Labels = Field(min_length=1, max_length=32, description="Labels that must all be carried.")
 
 
 class Metadata(Shape):
@@ -37,13 +47,13 @@ class Metadata(Shape):
 
     name: formats.ObjectName = Field(description="Name of the object, unique among its kind in the namespace.")
     namespace: formats.NamespaceName = Field(default="default", description="Namespace, which is the tenant.")
-    labels: Labels = Field(default_factory=dict, max_length=64, description="Labels of the object.")
-    annotations: Annotations = Field(default_factory=dict, max_length=64, description="Notes for people and tools.")
+    labels: Labels = Field(default_factory=dict, max_length=1024, description="Labels of the object.")
+    annotations: Annotations = Field(default_factory=dict, max_length=1024, description="Notes for people and tools.")
 
 
 class LocalMetadata(Shape):
     """What Kubernetes calls an object that belongs to no namespace."""
 
     name: formats.NamespaceName = Field(description="Name of the object.")
-    labels: Labels = Field(default_factory=dict, max_length=64, description="Labels of the object.")
-    annotations: Annotations = Field(default_factory=dict, max_length=64, description="Notes for people and tools.")
+    labels: Labels = Field(default_factory=dict, max_length=1024, description="Labels of the object.")
+    annotations: Annotations = Field(default_factory=dict, max_length=1024, description="Notes for people and tools.")
