@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop demo test test-rust test-python check fmt crds lock bench evaluate train clean
+.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds lock bench evaluate train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -48,7 +48,11 @@ test-rust:
 
 test-python: setup
 	@cargo build --quiet --locked -p tradewind-gateway
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not kube"
+
+test-kube: setup ## against a real API server; needs Go, builds it once (minutes, gigabytes of cache)
+	@$(BIN)/python tests/kube/binaries.py
+	@$(BIN)/python -m pytest tests/kube -m kube
 
 check: setup ## formatting, lints, types, stub, import contracts
 	@cargo fmt --all --check
