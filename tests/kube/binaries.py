@@ -90,9 +90,7 @@ def _compile(to: Path) -> None:
         ["go", "list", "-deps", "."], cwd=SOURCE, env=_environment(), check=True, stdout=subprocess.PIPE, text=True
     )
     packages = len(listed.stdout.splitlines())
-    _say(
-        f"building etcd, kube-apiserver and kube-controller-manager {KUBERNETES}: {packages} packages, minutes when nothing is cached"
-    )
+    _say(f"building etcd, kube-apiserver and kube-controller-manager {KUBERNETES}; minutes when nothing is cached")
     command = ["go", "build", "-v", *FLAGS, "-o", str(to), "."]
     with subprocess.Popen(command, cwd=SOURCE, env=_environment(), stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
