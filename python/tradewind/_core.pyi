@@ -15,6 +15,7 @@ __all__ = [
     "Mailbox",
     "Planner",
     "Simulator",
+    "SyncServer",
     "__version__",
     "bench_bodies",
     "bench_decide",
@@ -24,6 +25,8 @@ __all__ = [
     "feature_names",
     "feature_schema",
     "featurize",
+    "issue_certificate",
+    "make_ca",
     "run_simulator",
     "tables",
     "tokenize",
@@ -230,6 +233,57 @@ def run_simulator(
     api_key: str | None = None,
 ) -> str:
     """Runs a simulator on this thread until SIGINT or SIGTERM; gives the totals as JSON."""
+
+@final
+class SyncServer:
+    """The controller's end of the channel to data planes, on threads of its own. Thread-safe; every method releases the GIL."""
+
+    def __new__(cls, settings: bytes, identify: Callable[[str], bytes], changed: Callable[[], None]) -> SyncServer:
+        """`settings` as JSON, each with a default (`gateway/src/sync/server/settings.rs`).
+
+        `identify(token)` gives JSON `{"namespace", "service_account", "pod", "pod_uid", "node"}`; a `ValueError` is answered
+        401, whatever else it raises 503. `changed()` is called, on a thread of its own, when a session appeared, acknowledged,
+        refused or fell silent; not again until `sessions()` was read.
+        """
+
+    def set_certificate(self, chain_pem: bytes, key_pem: bytes) -> None:
+        """Serves this certificate from the next handshake on. Without one before `listen`, plain HTTP is served."""
+
+    def listen(self) -> str:
+        """Listens and serves; gives `host:port`."""
+
+    def publish(self, lineage: str, serial: int, plan: bytes) -> str:
+        """Gives every data plane its rendering of a plan source; gives the id for gateways of this version."""
+
+    def offer(self, pod_uid: str, lineage: str, serial: int, plan: bytes) -> str:
+        """Gives a plan source to one data plane that is connected; gives the id for gateways of this version."""
+
+    def withdraw(self) -> None:
+        """Forgets the offer. The data plane keeps what it took."""
+
+    def set_keys(self, keys: bytes) -> None:
+        """Takes `{"callers": [{sha256, tenant, name, labels}], "credentials": {"ns/secret/key": value}, "revision"?: n}`."""
+
+    def set_trust(self, bundle_pem: bytes) -> None:
+        """Takes the certificates that data planes are to trust."""
+
+    def add_predictor(self, onnx: bytes) -> str:
+        """Offers a predictor for download; gives its digest."""
+
+    def sessions(self) -> bytes:
+        """Every session as JSON."""
+
+    def counters(self) -> bytes:
+        """Figures as JSON."""
+
+    def stop(self) -> None:
+        """Ends parked polls and closes. Blocks for moments; may be called again."""
+
+def make_ca(common_name: str, days: int) -> tuple[bytes, bytes]:
+    """An authority of one's own: certificate and key as PEM."""
+
+def issue_certificate(ca_pem: bytes, ca_key_pem: bytes, names: list[str], hours: int) -> tuple[bytes, bytes]:
+    """A certificate for DNS names and IP addresses that an authority signs: chain and key as PEM."""
 
 def bench_bodies(lines: str | None, count: int, seed: int) -> dict[int, list[bytes]]:
     """Distinct bodies by prompt tokens: of JSON Lines, or `count` seeded ones of 20, 100, 500 and 2,000 tokens each."""

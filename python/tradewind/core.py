@@ -23,6 +23,7 @@ __all__ = [
     "Prediction",
     "Simulator",
     "SimulatorFlags",
+    "SyncServer",
     "bench_bodies",
     "bench_decide",
     "bench_http",
@@ -31,6 +32,8 @@ __all__ = [
     "feature_names",
     "feature_schema",
     "featurize",
+    "issue_certificate",
+    "make_ca",
     "onnxruntime_library",
     "run_simulator",
     "tables",
@@ -326,6 +329,96 @@ def run_simulator(on_ready: Callable[[str], None], **flags: Unpack[SimulatorFlag
     with typed_errors():
         totals: dict[str, Any] = json.loads(_core.run_simulator(on_ready, **flags))
         return totals
+
+
+class SyncServer:
+    """The controller's end of the channel to data planes: plans, keys and trust out, acknowledgements in.
+
+    Thread-safe, on threads of its own from `listen` on. `settings` are those of `gateway/src/sync/server/settings.rs` as
+    JSON, each with a default. `identify(token)` gives the JSON of who holds a ServiceAccount
+    token, `{"namespace", "service_account", "pod", "pod_uid", "node"}`: a `ValueError` is answered 401, whatever else it
+    raises 503; it is remembered by the token's hash. `changed()` says, on a thread of its own, that a session appeared,
+    acknowledged, refused or fell silent; it is not called again until `sessions` was read.
+    """
+
+    def __init__(self, settings: bytes, identify: Callable[[str], bytes], changed: Callable[[], None]) -> None:
+        with typed_errors():
+            self._server = _core.SyncServer(settings, identify, changed)
+
+    def set_certificate(self, chain_pem: bytes, key_pem: bytes) -> None:
+        """Serves this certificate from the next handshake on. Without one before `listen`, plain HTTP is served."""
+        with typed_errors():
+            self._server.set_certificate(chain_pem, key_pem)
+
+    def listen(self) -> str:
+        """Listens and serves; gives `host:port`."""
+        with typed_errors():
+            return self._server.listen()
+
+    def publish(self, lineage: str, serial: int, plan: bytes) -> str:
+        """Gives every data plane its rendering of a plan source; gives the id for gateways of this version."""
+        with typed_errors():
+            return self._server.publish(lineage, serial, plan)
+
+    def offer(self, pod_uid: str, lineage: str, serial: int, plan: bytes) -> str:
+        """Gives a plan source to one data plane, as a trial; gives the id for gateways of this version.
+
+        Raises `InvalidPlan` where that data plane is not connected.
+        """
+        with typed_errors():
+            return self._server.offer(pod_uid, lineage, serial, plan)
+
+    def withdraw(self) -> None:
+        """Forgets the offer. The data plane keeps what it took."""
+        self._server.withdraw()
+
+    def set_keys(self, keys: bytes) -> None:
+        """Takes callers' keys and upstream credentials; a sidecar gets its own namespace's credentials only.
+
+        `{"callers": [{sha256, tenant, name, labels}], "credentials": {"ns/secret/key": value}, "revision"?: n}`; of what
+        several replicas give, the largest revision counts.
+        """
+        with typed_errors():
+            self._server.set_keys(keys)
+
+    def set_trust(self, bundle_pem: bytes) -> None:
+        """Takes the certificates that data planes are to trust."""
+        with typed_errors():
+            self._server.set_trust(bundle_pem)
+
+    def add_predictor(self, onnx: bytes) -> str:
+        """Offers a predictor for download; gives its digest."""
+        with typed_errors():
+            return self._server.add_predictor(onnx)
+
+    def sessions(self) -> bytes:
+        """Every session, as a JSON list: who it is, what it has (`lineage`, `serial`, `plan`, `keys`, `trust`), what it
+        refused (`reject`), what it is to have (`expected`), which features its version `lacks`, whether a poll is
+        `parked`, and the seconds since the last one (`silent_s`).
+        """
+        return self._server.sessions()
+
+    def counters(self) -> bytes:
+        """Figures since the start, as JSON: polls, updates, unchanged, predictors, identified, bytes, refused by code; and the
+        connections that are open.
+        """
+        return self._server.counters()
+
+    def stop(self) -> None:
+        """Ends parked polls and closes. Blocks for moments; may be called again."""
+        self._server.stop()
+
+
+def make_ca(common_name: str, days: int) -> tuple[bytes, bytes]:
+    """An authority of one's own: certificate and key as PEM."""
+    with typed_errors():
+        return _core.make_ca(common_name, days)
+
+
+def issue_certificate(ca_pem: bytes, ca_key_pem: bytes, names: Sequence[str], hours: int) -> tuple[bytes, bytes]:
+    """A certificate for DNS names and IP addresses that an authority signs: chain and key as PEM."""
+    with typed_errors():
+        return _core.issue_certificate(ca_pem, ca_key_pem, list(names), hours)
 
 
 def bench_bodies(lines: bytes | None, count: int, seed: int) -> dict[int, list[bytes]]:

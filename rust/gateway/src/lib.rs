@@ -12,6 +12,7 @@ mod pages;
 pub mod keys;
 pub mod secrets;
 pub mod plan_source;
+pub mod sync;
 mod routing;
 mod live;
 mod sessions;

@@ -7,6 +7,7 @@ mod gateway;
 mod mailbox;
 mod planner;
 mod simulator;
+mod sync;
 
 use pyo3::prelude::*;
 
@@ -27,6 +28,8 @@ mod _core {
     use super::planner::{Planner, check_plan, error_codes, tables};
     #[pymodule_export]
     use super::simulator::{Simulator, run_simulator};
+    #[pymodule_export]
+    use super::sync::{SyncServer, issue_certificate, make_ca};
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

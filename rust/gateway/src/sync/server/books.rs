@@ -1,0 +1,333 @@
+//! What is published and who has what. One lock, held for moments; who waits is woken after it is given back.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::{Notify, watch};
+
+use super::{
+    super::protocol::{Poll, Reject, Role},
+    bell::Bell,
+    identity::Holder,
+    keyring::{Blob, KeyRing},
+    publication::{Publication, Rendering},
+};
+
+/// The same answer is not given twice to one data plane within this time: one that does not take it would ask in a loop.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is published and who has what.
+pub struct Books {
+    state: Mutex<State>,
+    /// Counts changes that concern everybody.
+    news: watch::Sender<u64>,
+    bell: Bell,
+    silence: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    published: Option<Arc<Publication>>,
+    offer: Option<Offer>,
+    keys: Option<Arc<KeyRing>>,
+    trust: Option<Blob>,
+    predictors: HashMap<String, Bytes>,
+    /// By pod uid.
+    sessions: BTreeMap<String, Session>,
+    polls: u64,
+}
+
+struct Offer {
+    pod_uid: String,
+    publication: Arc<Publication>,
+}
+
+struct Session {
+    holder: Arc<Holder>,
+    role: Role,
+    report: Poll,
+    /// When it polled last.
+    polled: Instant,
+    /// Its latest poll; an older one gives way.
+    poll: u64,
+    parked: bool,
+    wake: Arc<Notify>,
+    expected: Option<Expected>,
+    lacks: Vec<&'static str>,
+    sent: Option<(String, Instant)>,
+}
+
+/// What a data plane is to have.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+struct Expected {
+    lineage: String,
+    serial: u64,
+    plan: String,
+}
+
+/// A session, as the controller reads it.
+#[derive(Serialize)]
+struct Line<'a> {
+    pod: &'a str,
+    pod_uid: &'a str,
+    namespace: &'a str,
+    node: &'a str,
+    service_account: &'a str,
+    role: Role,
+    version: &'a str,
+    schema: u32,
+    lineage: &'a str,
+    serial: u64,
+    plan: Option<&'a str>,
+    keys: Option<&'a str>,
+    trust: Option<&'a str>,
+    reject: Option<&'a Reject>,
+    expected: Option<&'a Expected>,
+    lacks: &'a [&'static str],
+    parked: bool,
+    silent_s: f64,
+}
+
+/// A poll that is being answered. Dropped, it is parked no more.
+pub struct Ticket<'a> {
+    books: &'a Books,
+    pod_uid: String,
+    poll: u64,
+    wake: Arc<Notify>,
+}
+
+impl Ticket<'_> {
+    /// Something concerns this poll alone: an offer, or a newer poll.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Whether the poll waits for news.
+    pub fn park(&self, parked: bool) {
+        self.books.with(self, |session| session.parked = parked);
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.park(false);
+    }
+}
+
+/// What a data plane is to have, as of now.
+pub struct Wanted {
+    /// Its plan.
+    pub publication: Option<Arc<Publication>>,
+    /// Its keys.
+    pub keys: Option<Blob>,
+    /// Certificates to trust.
+    pub trust: Option<Blob>,
+}
+
+impl Books {
+    pub fn new(bell: Bell, silence: Duration) -> Self {
+        Self { state: Mutex::default(), news: watch::Sender::new(0), bell, silence }
+    }
+
+    /// Tells of changes that concern everybody.
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    pub fn publish(&self, publication: Arc<Publication>) {
+        let mut state = self.lock();
+        let outdated = |offer: &Offer| offer.publication.lineage == publication.lineage && offer.publication.serial <= publication.serial;
+        if state.offer.as_ref().is_some_and(outdated) {
+            state.offer = None;
+        }
+        let old = state.published.replace(publication);
+        self.tell_all(state);
+        // A large plan takes its time to be freed.
+        drop(old);
+    }
+
+    /// Whether there is such a session.
+    pub fn offer(&self, pod_uid: &str, publication: Arc<Publication>) -> bool {
+        let mut state = self.lock();
+        let Some(wake) = state.sessions.get(pod_uid).map(|session| Arc::clone(&session.wake)) else { return false };
+        state.offer = Some(Offer { pod_uid: pod_uid.to_owned(), publication });
+        drop(state);
+        wake.notify_one();
+        true
+    }
+
+    pub fn withdraw(&self) {
+        self.lock().offer = None;
+    }
+
+    pub fn set_keys(&self, keys: Arc<KeyRing>) {
+        let mut state = self.lock();
+        state.keys = Some(keys);
+        self.tell_all(state);
+    }
+
+    pub fn set_trust(&self, trust: Blob) {
+        let mut state = self.lock();
+        state.trust = Some(trust);
+        self.tell_all(state);
+    }
+
+    pub fn add_predictor(&self, digest: String, onnx: Bytes) {
+        self.lock().predictors.insert(digest, onnx);
+    }
+
+    pub fn predictor(&self, digest: &str) -> Option<Bytes> {
+        self.lock().predictors.get(digest).cloned()
+    }
+
+    /// Opens or goes on with the session of a pod; an older poll of it gives way.
+    pub fn arrive(&self, holder: &Arc<Holder>, role: Role, report: Poll) -> Ticket<'_> {
+        let mut state = self.lock();
+        state.polls += 1;
+        let poll = state.polls;
+        let wake = Arc::new(Notify::new());
+        let before = state.sessions.remove(&holder.pod_uid);
+        let changed = before.as_ref().is_none_or(|before| before.role != role || differs(&before.report, &report));
+        let (expected, lacks, sent, older) = match before {
+            Some(before) => (before.expected, before.lacks, before.sent, Some(before.wake)),
+            None => (None, Vec::new(), None, None),
+        };
+        let holder = Arc::clone(holder);
+        let ticket = Ticket { books: self, pod_uid: holder.pod_uid.clone(), poll, wake: Arc::clone(&wake) };
+        let session = Session { holder, role, report, polled: Instant::now(), poll, parked: false, wake, expected, lacks, sent };
+        state.sessions.insert(ticket.pod_uid.clone(), session);
+        drop(state);
+        if let Some(older) = older {
+            older.notify_one();
+        }
+        if changed {
+            self.bell.ring();
+        }
+        ticket
+    }
+
+    /// What the data plane is to have now; `None` where a newer poll has come.
+    pub fn wanted(&self, ticket: &Ticket<'_>) -> Option<Wanted> {
+        let state = self.lock();
+        let session = state.sessions.get(&ticket.pod_uid).filter(|session| session.poll == ticket.poll)?;
+        Some(Wanted {
+            publication: state.plan_for(&ticket.pod_uid),
+            keys: state.keys.as_ref().map(|keys| keys.part(session.role, &session.holder.namespace).clone()),
+            trust: state.trust.clone(),
+        })
+    }
+
+    /// Notes what a data plane is to have.
+    pub fn expect(&self, ticket: &Ticket<'_>, publication: &Publication, rendering: &Rendering) {
+        let expected = Expected { lineage: publication.lineage.clone(), serial: publication.serial, plan: rendering.id.clone() };
+        self.with(ticket, |session| {
+            session.expected = Some(expected);
+            session.lacks.clone_from(&rendering.lacks);
+        });
+    }
+
+    /// Notes that an answer is sent, or says when it may be sent again.
+    ///
+    /// # Errors
+    /// When it may be sent.
+    pub fn send(&self, ticket: &Ticket<'_>, answer: String) -> Result<(), Instant> {
+        let mut result = Ok(());
+        self.with(ticket, |session| match &session.sent {
+            Some((sent, at)) if *sent == answer && at.elapsed() < AGAIN => result = Err(*at + AGAIN),
+            _ => session.sent = Some((answer, Instant::now())),
+        });
+        result
+    }
+
+    /// Drops sessions that have fallen silent.
+    pub fn sweep(&self) {
+        let mut state = self.lock();
+        let before = state.sessions.len();
+        state.sessions.retain(|_, session| session.polled.elapsed() < self.silence);
+        let fell_silent = state.sessions.len() < before;
+        drop(state);
+        if fell_silent {
+            self.bell.ring();
+        }
+    }
+
+    /// How long a data plane may be silent.
+    pub fn silence(&self) -> Duration {
+        self.silence
+    }
+
+    /// Every session as JSON.
+    pub fn sessions(&self) -> Vec<u8> {
+        self.bell.arm();
+        let state = self.lock();
+        let lines: Vec<Line<'_>> = state.sessions.values().map(Session::line).collect();
+        serde_json::to_vec(&lines).unwrap_or_default()
+    }
+
+    pub fn silence_bell(&self) {
+        self.bell.silence();
+    }
+
+    fn with(&self, ticket: &Ticket<'_>, change: impl FnOnce(&mut Session)) {
+        let mut state = self.lock();
+        if let Some(session) = state.sessions.get_mut(&ticket.pod_uid).filter(|session| session.poll == ticket.poll) {
+            change(session);
+        }
+    }
+
+    fn tell_all(&self, state: MutexGuard<'_, State>) {
+        drop(state);
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn plan_for(&self, pod_uid: &str) -> Option<Arc<Publication>> {
+        let offered = self.offer.as_ref().filter(|offer| offer.pod_uid == pod_uid).map(|offer| &offer.publication);
+        offered.or(self.published.as_ref()).cloned()
+    }
+}
+
+impl Session {
+    fn line(&self) -> Line<'_> {
+        let report = &self.report;
+        Line {
+            pod: &self.holder.pod,
+            pod_uid: &self.holder.pod_uid,
+            namespace: &self.holder.namespace,
+            node: &self.holder.node,
+            service_account: &self.holder.service_account,
+            role: self.role,
+            version: &report.version,
+            schema: report.schema,
+            lineage: &report.lineage,
+            serial: report.serial,
+            plan: report.have.plan.as_deref(),
+            keys: report.have.keys.as_deref(),
+            trust: report.have.trust.as_deref(),
+            reject: report.reject.as_ref(),
+            expected: self.expected.as_ref(),
+            lacks: &self.lacks,
+            parked: self.parked,
+            silent_s: self.polled.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+fn differs(before: &Poll, now: &Poll) -> bool {
+    let facts = |poll: &Poll| (poll.schema, poll.serial);
+    facts(before) != facts(now)
+        || before.lineage != now.lineage
+        || before.have != now.have
+        || before.reject != now.reject
+        || before.version != now.version
+}

@@ -1,0 +1,423 @@
+//! Data planes that a test plays, over real sockets.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A server, its address, and what rings when something changed.
+struct Place {
+    server: Arc<SyncServer>,
+    address: SocketAddr,
+    changed: mpsc::Receiver<()>,
+    asked: Arc<AtomicUsize>,
+}
+
+/// Tokens are `namespace.account.pod`; `bad…` is nobody's and `broken…` cannot be asked.
+fn place(settings: Value) -> Place {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let identify = move |token: &str| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let parts: Vec<&str> = token.split('.').collect();
+        match parts[..] {
+            _ if token.starts_with("bad") => Err(Unidentified::Unknown),
+            [namespace, account, pod] if !token.starts_with("broken") => {
+                let holder =
+                    json!({"namespace": namespace, "service_account": account, "pod": pod, "pod_uid": format!("uid-{pod}"), "node": "n1"});
+                Ok(holder.to_string().into_bytes())
+            }
+            _ => Err(Unidentified::Unavailable),
+        }
+    };
+    let (ring, changed) = mpsc::channel();
+    let mut given = json!({"gateway_accounts": ["system/gateway"], "park_s": 5.0, "silence_s": 10.0});
+    given.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    let settings = Settings::parse(given.to_string().as_bytes()).unwrap();
+    let server = SyncServer::new(settings, Box::new(identify), Box::new(move || ring.send(()).unwrap_or_default())).unwrap();
+    let address = server.listen().unwrap();
+    Place { server: Arc::new(server), address, changed, asked }
+}
+
+impl Place {
+    fn pod(&self, token: &str) -> Pod {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Pod { stream: BufReader::new(stream), token: token.to_owned() }
+    }
+
+    fn gateway(&self, pod: &str) -> Pod {
+        self.pod(&format!("system.gateway.{pod}"))
+    }
+
+    fn sessions(&self) -> Vec<Value> {
+        serde_json::from_slice(&self.server.sessions()).unwrap()
+    }
+
+    fn session(&self, pod: &str) -> Value {
+        self.sessions().into_iter().find(|session| session["pod"] == pod).unwrap_or_default()
+    }
+
+    fn counters(&self) -> Value {
+        serde_json::from_slice(&self.server.counters()).unwrap()
+    }
+
+    fn rung(&self) {
+        self.changed.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
+
+    /// Waits until a pod's poll is parked.
+    fn parked(&self, pod: &str) {
+        eventually(|| self.session(pod)["parked"] == true);
+    }
+}
+
+fn eventually(holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it never came");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A data plane's connection.
+struct Pod {
+    stream: BufReader<TcpStream>,
+    token: String,
+}
+
+impl Pod {
+    fn request(&mut self, method: &str, target: &str, body: &str) -> (u16, Vec<u8>) {
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
+            self.token,
+            body.len()
+        );
+        self.stream.get_mut().write_all(head.as_bytes()).unwrap();
+        self.response()
+    }
+
+    fn response(&mut self) -> (u16, Vec<u8>) {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            if line == "\r\n" {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).unwrap();
+        (status, body)
+    }
+
+    fn poll(&mut self, poll: &Value) -> (u16, Value) {
+        let (status, body) = self.request("POST", "/v1/sync", &poll.to_string());
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// Polls on a thread; joining it gives the answer and the connection.
+    fn park(mut self, poll: Value) -> JoinHandle<(Self, u16, Value)> {
+        thread::spawn(move || {
+            let (status, answer) = self.poll(&poll);
+            (self, status, answer)
+        })
+    }
+}
+
+/// A poll that has nothing.
+fn empty() -> Value {
+    json!({"schema": 3, "version": "0.1.0"})
+}
+
+/// A poll that has what an answer gave.
+fn having(answer: &Value) -> Value {
+    json!({"schema": 3, "version": "0.1.0", "lineage": answer["lineage"], "serial": answer["serial"],
+        "have": {"plan": answer["plan_id"], "keys": answer["keys"]["digest"], "trust": answer["trust"]["digest"]}})
+}
+
+fn plan(name: &str) -> Vec<u8> {
+    let models = json!([{"id": format!("a/pool/{name}"), "upstream": {"url": "http://127.0.0.1:1/v1", "dialect": "openai", "model": name},
+        "price": {"input_nanousd_per_million": 1, "output_nanousd_per_million": 1}, "limits": {"context_tokens": 10, "output_tokens": 5},
+        "profile": {"bias": 0.0}}]);
+    json!({"schema": tradewind_core::plan::source::SCHEMA, "models": models, "routes": []}).to_string().into_bytes()
+}
+
+#[test]
+fn what_is_published_is_given_and_the_next_poll_acknowledges_it() {
+    let place = place(json!({}));
+    let id = place.server.publish("l", 7, &plan("m")).unwrap();
+    let mut pod = place.gateway("g0");
+    let (status, answer) = pod.poll(&empty());
+    assert_eq!((status, &answer["lineage"], &answer["serial"], &answer["plan_id"]), (200, &json!("l"), &json!(7), &json!(id)));
+    assert_eq!(answer["identity"], json!({"namespace": "system", "role": "gateway"}));
+    assert_eq!(answer["plan"]["models"][0]["id"], "a/pool/m");
+    place.rung();
+    assert_eq!((place.session("g0")["serial"].clone(), place.session("g0")["plan"].clone()), (json!(0), json!(null)));
+
+    let parked = pod.park(having(&answer));
+    place.rung();
+    let session = place.session("g0");
+    assert_eq!(
+        (&session["serial"], &session["plan"], &session["role"], &session["node"]),
+        (&json!(7), &json!(id), &json!("gateway"), &json!("n1"))
+    );
+    assert_eq!(session["expected"], json!({"lineage": "l", "serial": 7, "plan": id}));
+    place.server.stop();
+    assert_eq!(parked.join().unwrap().1, 204);
+}
+
+#[test]
+fn a_parked_poll_is_woken_by_plan_keys_and_trust() {
+    let place = place(json!({}));
+    let ca = crate::sync::certificates::make_ca("test", 1).unwrap().certificate;
+    place.server.publish("l", 1, &plan("m")).unwrap();
+    let (mut pod, mut answer) = (place.gateway("g0"), json!({}));
+    let mut has = empty();
+    let steps: [(&str, Box<dyn Fn()>); 4] = [
+        ("plan_id", Box::new(|| ())),
+        ("plan", Box::new(|| drop(place.server.publish("l", 2, &plan("n")).unwrap()))),
+        ("keys", Box::new(|| place.server.set_keys(br#"{"callers":[],"credentials":{"a/s/k":"sk-1"}}"#).unwrap())),
+        ("trust", Box::new(|| place.server.set_trust(ca.as_bytes()).unwrap())),
+    ];
+    for (what, change) in steps {
+        let parked = pod.park(has.clone());
+        if what != "plan_id" {
+            place.parked("g0");
+        }
+        change();
+        let (same, status, update) = parked.join().unwrap();
+        assert_eq!(status, 200, "{what}");
+        assert!(!update[what].is_null(), "{what}: {update}");
+        for (field, value) in update.as_object().unwrap() {
+            answer[field] = value.clone();
+        }
+        (pod, has) = (same, having(&answer));
+    }
+    assert_eq!(answer["keys"]["credentials"]["a/s/k"], "sk-1");
+}
+
+#[test]
+fn a_publication_between_two_polls_is_not_missed() {
+    let place = place(json!({}));
+    place.server.publish("l", 1, &plan("m")).unwrap();
+    let mut pod = place.gateway("g0");
+    let (_, answer) = pod.poll(&empty());
+    place.server.publish("l", 2, &plan("n")).unwrap();
+    assert_eq!(pod.poll(&having(&answer)).1["serial"], 2);
+}
+
+#[test]
+fn only_a_higher_serial_or_another_lineage_is_given() {
+    let place = place(json!({"park_s": 0.05}));
+    let id = place.server.publish("l", 5, &plan("m")).unwrap();
+    let mut pod = place.gateway("g0");
+    for (lineage, serial, expected) in [("l", 4, 200), ("l", 5, 204), ("l", 6, 204), ("k", 9, 200)] {
+        let poll = json!({"schema": 3, "lineage": lineage, "serial": serial, "have": {"plan": "sha256:other"}});
+        assert_eq!(pod.poll(&poll).0, expected, "{lineage} {serial}");
+        let session = place.session("g0");
+        assert_eq!((&session["plan"], &session["expected"]["plan"]), (&json!("sha256:other"), &json!(id)));
+    }
+}
+
+#[test]
+fn a_plan_that_is_there_already_is_not_sent_again_under_a_higher_serial() {
+    let place = place(json!({}));
+    place.server.publish("l", 1, &plan("m")).unwrap();
+    let mut pod = place.gateway("g0");
+    let (_, first) = pod.poll(&empty());
+    let id = place.server.publish("l", 2, &plan("m")).unwrap();
+    let (_, second) = pod.poll(&having(&first));
+    assert_eq!((&second["serial"], &second["plan_id"], second.get("plan")), (&json!(2), &json!(id), None));
+}
+
+#[test]
+fn an_offer_goes_to_one_session_and_is_forgotten_when_withdrawn() {
+    let place = place(json!({"park_s": 1.0}));
+    let old = place.server.publish("l", 1, &plan("m")).unwrap();
+    let acknowledged = json!({"schema": 3, "lineage": "l", "serial": 1, "have": {"plan": old}});
+    let (one, other) = (place.gateway("g0").park(acknowledged.clone()), place.gateway("g1").park(acknowledged.clone()));
+    place.parked("g0");
+    place.parked("g1");
+    assert!(place.server.offer("uid-nobody", "l", 2, &plan("n")).is_err());
+    let id = place.server.offer("uid-g0", "l", 2, &plan("n")).unwrap();
+    let (mut pod, status, answer) = one.join().unwrap();
+    assert_eq!((status, &answer["serial"], &answer["plan_id"]), (200, &json!(2), &json!(id)));
+    assert_eq!(other.join().unwrap().1, 204);
+    place.server.withdraw();
+    assert_eq!(place.gateway("g1").poll(&acknowledged).0, 204);
+    // It keeps what it took.
+    assert_eq!(pod.poll(&having(&answer)).0, 204);
+    assert_eq!(place.session("g0")["serial"], 2);
+}
+
+#[test]
+fn a_refused_plan_is_shown_and_not_given_again_until_it_changes() {
+    let place = place(json!({"park_s": 0.2}));
+    let id = place.server.publish("l", 2, &plan("m")).unwrap();
+    let mut pod = place.gateway("g0");
+    let refusal = json!({"plan": id, "code": "invalid_url", "message": "no host"});
+    let poll = json!({"schema": 3, "lineage": "l", "serial": 1, "have": {"plan": "sha256:old"}, "reject": refusal});
+    assert_eq!(pod.poll(&poll).0, 204);
+    let session = place.session("g0");
+    assert_eq!((&session["reject"], &session["plan"], &session["serial"]), (&refusal, &json!("sha256:old"), &json!(1)));
+    // Not even under a higher serial, while it is the same plan; keys go on.
+    place.server.publish("l", 3, &plan("m")).unwrap();
+    place.server.set_keys(br#"{"callers":[],"credentials":{}}"#).unwrap();
+    let (status, answer) = pod.poll(&poll);
+    assert_eq!((status, answer.get("plan_id"), &answer["serial"], answer["keys"].is_object()), (200, None, &json!(1), true));
+    place.server.publish("l", 4, &plan("n")).unwrap();
+    assert_eq!(pod.poll(&poll).1["serial"], 4);
+}
+
+#[test]
+fn a_sidecar_gets_its_own_credentials_no_callers_and_no_other_namespace() {
+    let place = place(json!({}));
+    let hash = "a".repeat(64);
+    let keys = json!({"callers": [{"sha256": hash, "tenant": "a", "name": "k", "labels": {"x": "y"}}], "credentials": {"a/s/k": "one", "b/s/k": "two"}});
+    place.server.set_keys(keys.to_string().as_bytes()).unwrap();
+    let (_, sidecar) = place.pod("a.default.app").poll(&empty());
+    assert_eq!(sidecar["identity"], json!({"namespace": "a", "role": "sidecar"}));
+    assert_eq!((&sidecar["keys"]["callers"], &sidecar["keys"]["credentials"]), (&json!([]), &json!({"a/s/k": "one"})));
+    let (_, gateway) = place.gateway("g0").poll(&empty());
+    assert_eq!((&gateway["keys"]["callers"], &gateway["keys"]["credentials"]), (&keys["callers"], &keys["credentials"]));
+    let mut sidecar = place.pod("a.default.app");
+    assert_eq!(sidecar.request("POST", "/v1/sync?namespace=b", "{}").0, 403);
+    assert_eq!(place.counters()["refused"]["foreign_namespace"], 1);
+    let text = String::from_utf8(place.server.sessions()).unwrap() + &place.counters().to_string();
+    assert!(!text.contains("one") && !text.contains("two"));
+}
+
+#[test]
+fn a_newer_poll_of_a_pod_ends_its_older_one() {
+    let place = place(json!({}));
+    let older = place.gateway("g0").park(empty());
+    place.parked("g0");
+    let begun = Instant::now();
+    let newer = place.gateway("g0").park(empty());
+    assert_eq!(older.join().unwrap().1, 204);
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    place.server.publish("l", 1, &plan("m")).unwrap();
+    assert_eq!(newer.join().unwrap().1, 200);
+    assert_eq!(place.sessions().len(), 1);
+}
+
+#[test]
+fn a_session_without_polls_is_dropped_and_told() {
+    let place = place(json!({"park_s": 0.1, "silence_s": 0.4}));
+    assert_eq!(place.gateway("g0").poll(&empty()).0, 204);
+    place.rung();
+    assert_eq!(place.session("g0")["parked"], false);
+    place.rung();
+    assert!(place.sessions().is_empty());
+}
+
+#[test]
+fn changes_ring_once_until_the_sessions_are_read() {
+    let place = place(json!({"park_s": 0.02}));
+    let mut pod = place.gateway("g0");
+    pod.poll(&empty());
+    place.rung();
+    for serial in 1..4 {
+        pod.poll(&json!({"schema": 3, "lineage": "l", "serial": serial}));
+    }
+    assert!(place.changed.try_recv().is_err());
+    place.sessions();
+    pod.poll(&json!({"schema": 3, "lineage": "l", "serial": 9}));
+    place.rung();
+}
+
+#[test]
+fn bad_tokens_are_remembered_and_floods_end_here() {
+    let place = place(json!({}));
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(place.pod("bad").poll(&empty()).0);
+    }
+    assert_eq!((statuses, place.asked.load(Ordering::SeqCst)), (vec![401; 3], 1));
+    assert_eq!(place.pod("broken").poll(&empty()).0, 503);
+    assert_eq!(place.pod("").poll(&empty()).0, 401);
+    for index in 0..60 {
+        place.pod(&format!("bad{index}")).poll(&empty());
+    }
+    assert!(place.asked.load(Ordering::SeqCst) < 30, "{}", place.asked.load(Ordering::SeqCst));
+    let refused = &place.counters()["refused"];
+    assert!(refused["too_many_bad_tokens"].as_u64() > Some(10) && refused["identity_unavailable"] == 1, "{refused}");
+}
+
+#[test]
+fn a_token_is_asked_about_once() {
+    let place = place(json!({"park_s": 0.01}));
+    let pods: Vec<_> = (0..8).map(|_| place.gateway("g0").park(empty())).collect();
+    for pod in pods {
+        assert_eq!(pod.join().unwrap().1, 204);
+    }
+    assert_eq!(place.asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn gateways_ask_who_a_caller_is_and_sidecars_may_not() {
+    let place = place(json!({}));
+    let ask = |token: &str| json!({"token": token}).to_string();
+    let mut gateway = place.gateway("g0");
+    let (status, body) = gateway.request("POST", "/v1/identify", &ask("b.app.pod"));
+    assert_eq!((status, serde_json::from_slice::<Value>(&body).unwrap()), (200, json!({"namespace": "b", "service_account": "app"})));
+    assert_eq!(gateway.request("POST", "/v1/identify", &ask("bad")).0, 401);
+    assert_eq!(place.pod("a.default.app").request("POST", "/v1/identify", &ask("b.app.pod")).0, 403);
+}
+
+#[test]
+fn predictors_are_given_by_digest_to_whoever_is_known() {
+    let place = place(json!({}));
+    let digest = place.server.add_predictor(b"onnx".to_vec()).unwrap();
+    assert_eq!(place.gateway("g0").request("GET", &format!("/v1/predictors/{digest}"), ""), (200, b"onnx".to_vec()));
+    assert_eq!(place.gateway("g0").request("GET", "/v1/predictors/sha256:0", "").0, 404);
+    assert_eq!(place.pod("bad").request("GET", &format!("/v1/predictors/{digest}"), "").0, 401);
+}
+
+#[test]
+fn what_is_no_poll_is_refused_without_repeating_it() {
+    let place = place(json!({}));
+    for (method, target, body, status) in [
+        ("POST", "/v1/sync", "{\"secret\"", 400),
+        ("POST", "/v1/sync", "{\"schema\":0}", 400),
+        ("GET", "/v1/sync", "", 405),
+        ("GET", "/else", "", 404),
+    ] {
+        let (found, body) = place.gateway("g0").request(method, target, body);
+        assert_eq!(found, status, "{target}");
+        assert!(!String::from_utf8(body).unwrap().contains("secret"));
+    }
+    assert_eq!(place.gateway("g0").request("POST", "/v1/sync", &"x".repeat(70_000)).0, 413);
+    let error = place.server.set_keys(br#"{"callers":"sk-secret"}"#).unwrap_err();
+    assert!(!error.contains("sk-secret"), "{error}");
+}
+
+#[test]
+fn a_data_plane_that_asks_in_a_loop_is_answered_once_a_second() {
+    let place = place(json!({}));
+    place.server.publish("l", 1, &plan("m")).unwrap();
+    let mut pod = place.gateway("g0");
+    let begun = Instant::now();
+    assert_eq!(pod.poll(&empty()).0, 200);
+    assert!(begun.elapsed() < Duration::from_millis(900));
+    assert_eq!(pod.poll(&empty()).0, 200);
+    assert!(begun.elapsed() >= Duration::from_millis(990));
+}
