@@ -1,11 +1,11 @@
-"""Settings: facts of one process, read once from flags and `TRADEWIND_*` variables, then frozen."""
+"""Settings: facts of one process, read once from flags and variables (`TRADEWIND_*`, `TRADEWIND_CONTROLLER_*`), then frozen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from tradewind.errors import UsageError, unknown
 
@@ -15,6 +15,7 @@ Capture = Literal["none", "features", "text"]
 LogLevel = Literal["error", "warning", "info", "debug"]
 
 PREFIX = "TRADEWIND_"
+CONTROLLER_PREFIX = "TRADEWIND_CONTROLLER_"
 
 
 @dataclass(frozen=True)
@@ -100,37 +101,101 @@ class Settings:
 _OURS = {"config", "predictor", "keys", "secrets_dir", "door", "host", "port", "asgi_port", "log_level"}
 
 
+@dataclass(frozen=True)
+class ControllerSettings:
+    """Settings of `tradewind controller`; a variable is `TRADEWIND_CONTROLLER_` and the name in capitals."""
+
+    namespace: str = ""
+    """Namespace of the install: of Lease, plan, trust and gateway pods. Where empty, that of the pod, else `tradewind-system`."""
+    identity: str = ""
+    """Name of this replica in the Lease; where empty, the host's name, which in a pod is the pod's."""
+    account: str = "tradewind-controller"
+    """Name of the controller's own ServiceAccount, for the commands that messages give."""
+    listen: str = "127.0.0.1:8443"
+    """Address of the sync channel."""
+    tls: bool = True
+    """Whether the sync channel speaks TLS; without it, only on loopback."""
+    tls_secret: str = ""
+    """A Secret with `tls.crt`, `tls.key`, `ca.crt` of somebody else; where empty, the controller is its own authority."""
+    names: str = ""
+    """Names and addresses under which data planes reach this replica, separated by commas: what its certificate is for."""
+    metrics_listen: str = "127.0.0.1:8081"
+    """Address of `/healthz`, `/readyz` and `/metrics`."""
+    gateway_accounts: str = ""
+    """ServiceAccounts that gateways run as, `namespace/name`, separated by commas; where empty, `tradewind-gateway` of the
+    install's namespace. Any other pod is a sidecar."""
+    gateway_selector: str = "app.kubernetes.io/name=tradewind,app.kubernetes.io/component=gateway"
+    """Label selector of gateway pods in the install's namespace."""
+    gateway_url: str = ""
+    """URL up to and with `/v1` by which sidecars reach a gateway, which adds the keys of other namespaces' pools."""
+    audience: str = "tradewind"
+    """Audience that data planes' ServiceAccount tokens must be for."""
+    predictor: Path | None = None
+    """Folder of the default predictor artifact; the shipped one where absent."""
+    predictor_cache: Path | None = None
+    """Folder that fetched predictors are kept in; a temporary one where absent."""
+    plan_name: str = "tradewind-plan"
+    """ConfigMap of the plan."""
+    lease_name: str = "tradewind-controller"
+    """Lease of the leader."""
+    ca_secret: str = "tradewind-ca"
+    """Secret of the controller's certificate authority."""
+    trust_name: str = "tradewind-trust"
+    """ConfigMap of the public bundle."""
+    resync_s: int = 60
+    """Seconds between complete lists, which remove what a lost event left behind."""
+    log_level: LogLevel = "info"
+    """Least level that is logged, to stderr."""
+
+
+Kind = TypeVar("Kind", Settings, ControllerSettings)
+
+
 def from_environment(environment: Mapping[str, str], **flags: Any) -> Settings:
-    """Settings from the variables of a process and the flags that were given (`None` was not).
+    """Settings of a data plane from the variables of a process and the flags that were given (`None` was not).
 
     An unknown `TRADEWIND_` variable is an error: a misspelt one would silently do nothing.
     """
-    names = [entry.name for entry in fields(Settings)]
-    known = {PREFIX + name.upper(): name for name in names}
+    ours = {name: text for name, text in environment.items() if not name.startswith(CONTROLLER_PREFIX)}
+    return _read(Settings, PREFIX, ours, flags)
+
+
+def controller_from_environment(environment: Mapping[str, str], **flags: Any) -> ControllerSettings:
+    """Settings of the controller, as `from_environment`."""
+    return _read(ControllerSettings, CONTROLLER_PREFIX, environment, flags)
+
+
+def _read(kind: type[Kind], prefix: str, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Kind:
+    names = [entry.name for entry in fields(kind)]
+    known = {prefix + name.upper(): name for name in names}
     given: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(prefix):
             continue
         if variable not in known:
             raise UsageError(unknown("environment variable", variable, sorted(known)), variable)
-        given[known[variable]] = _parse(known[variable], text, variable)
-    given |= {name: _checked(name, value, name) for name, value in flags.items() if value is not None}
-    return Settings(**given)
+        given[known[variable]] = _parse(kind, known[variable], text, variable)
+    given |= {name: _checked(kind, name, value, name) for name, value in flags.items() if value is not None}
+    return kind(**given)
 
 
-def _parse(name: str, text: str, where: str) -> Any:
-    kind = get_type_hints(Settings)[name]
-    if kind in (int, float):
+def _parse(kind: type[Kind], name: str, text: str, where: str) -> Any:
+    wanted = get_type_hints(kind)[name]
+    if wanted is bool:
+        if text.lower() not in ("true", "false"):
+            raise UsageError(f"{where} is `{text}`; expected `true` or `false`", where)
+        return text.lower() == "true"
+    if wanted in (int, float):
         try:
-            return _checked(name, kind(text), where)
+            return _checked(kind, name, wanted(text), where)
         except ValueError:
-            what = "an integer" if kind is int else "a number"
+            what = "an integer" if wanted is int else "a number"
             raise UsageError(f"{where} is `{text}`; expected {what}", where) from None
-    return _checked(name, Path(text) if Path in get_args(kind) else text, where)
+    return _checked(kind, name, Path(text) if Path in get_args(wanted) else text, where)
 
 
-def _checked(name: str, value: Any, where: str) -> Any:
-    accepted = get_args(get_type_hints(Settings)[name])
+def _checked(kind: type[Kind], name: str, value: Any, where: str) -> Any:
+    accepted = get_args(get_type_hints(kind)[name])
     if isinstance(value, str) and accepted and value not in accepted:
         raise UsageError(unknown(name, value, [str(choice) for choice in accepted]), where)
     if isinstance(value, int | float) and value < 0:

@@ -62,6 +62,7 @@ def application() -> typer.Typer:
     """Every command, in the order of a first day with Tradewind."""
     from tradewind.cli import (
         bench,
+        controller,
         decide,
         evaluate,
         features,
@@ -85,6 +86,7 @@ def application() -> typer.Typer:
     app.command()(route.route)
     app.command()(decide.decide)
     app.command()(serve.serve)
+    app.command()(controller.controller)
     app.command()(simulate.simulate)
     app.command()(ledger.ledger)
     app.command()(replay.replay)

@@ -1,0 +1,213 @@
+"""The API server, by path: plain JSON in and out, over the client library's configuration, TLS and tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+Object = dict[str, Any]
+
+REQUEST_S = 10.0
+"""Seconds for an answer; a hanging API server must not hang the controller."""
+PAGE = 250
+"""Objects of one page of a list: at 20 models a pool, 5 MB."""
+WATCH_S = 290
+"""Seconds after which a watch is asked for anew, as the API server itself does."""
+SILENT_S = 75
+"""Seconds without an event or bookmark (one a minute) after which a watch is dead."""
+
+MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+
+class ApiError(Exception):
+    """The API server refused: its status code, reason and sentence."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class Unreachable(Exception):
+    """The API server could not be asked."""
+
+
+@dataclass(frozen=True)
+class Kube:
+    """A connection to the API server."""
+
+    client: ApiClient
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content: str = "application/json",
+    ) -> Object:
+        """Sends a request. Raises `ApiError` for a refusal, `Unreachable` where there is no answer."""
+        response = await self._send(method, path, query, body, content, aiohttp.ClientTimeout(total=REQUEST_S))
+        try:
+            text = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+        finally:
+            response.release()
+        document: Object = json.loads(text) if text else {}
+        if response.status >= 400:
+            raise ApiError(response.status, str(document.get("reason", "")), str(document.get("message", "")))
+        return document
+
+    async def get(self, path: str) -> Object | None:
+        """One object; none where there is none."""
+        try:
+            return await self.request("GET", path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def items(self, path: str, query: Mapping[str, str] | None = None) -> tuple[list[Object], str]:
+        """All objects of a list, page by page, and the version they are of: a consistent read."""
+        while True:
+            try:
+                return await self._pages(path, query or {})
+            except ApiError as error:
+                if error.status != 410:  # The list took longer than the API server keeps its pages.
+                    raise
+
+    async def _pages(self, path: str, query: Mapping[str, str]) -> tuple[list[Object], str]:
+        found: list[Object] = []
+        asked = {**query, "limit": str(PAGE)}
+        while True:
+            page = await self.request("GET", path, asked)
+            found += page["items"]
+            following = page["metadata"].get("continue")
+            if not following:
+                return found, page["metadata"]["resourceVersion"]
+            asked["continue"] = following
+
+    async def watch(self, path: str, query: Mapping[str, str], version: str) -> AsyncIterator[tuple[str, Object]]:
+        """What changes after a version, until the API server ends the watch. Raises `ApiError` 410 where the version is too old."""
+        asked = {
+            **query,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_S),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_S, sock_read=SILENT_S)
+        response = await self._send("GET", path, asked, None, "application/json", timeout)
+        try:
+            if response.status >= 400:
+                document = json.loads(await response.read())
+                raise ApiError(response.status, str(document.get("reason", "")), str(document.get("message", "")))
+            async for line in response.content:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise ApiError(int(status.get("code", 500)), str(status.get("reason", "")), str(status.get("message", "")))
+                yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise Unreachable(f"watch {path}: {error or type(error).__name__}") from error
+        finally:
+            response.close()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Object | None,
+        content: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": content}
+        parts = await self.client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        _, url, sent, _, _ = parts
+        try:
+            answer = await self.client.rest_client.request(method, url, headers=sent, body=body, _request_timeout=timeout)  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+async def connect() -> Kube:
+    """The API server of the cluster this runs in, else that of the kubeconfig. Raises `ConfigException`."""
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = 0  # Watches hold their connections; unbounded, they cannot starve the rest.
+    try:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except ConfigException:
+        await load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    return Kube(ApiClient(configuration))
+
+
+@dataclass(frozen=True)
+class Informer:
+    """Follows a list: `replace` gets all of it, at the start and whenever events may have been missed, so that nothing stays
+    that is gone.
+    """
+
+    kube: Kube
+    path: str
+    query: Mapping[str, str]
+    replace: Callable[[list[Object], int], None]
+    """Gets all objects, and the version that they are of."""
+    apply: Callable[[str, Object], None]
+    forbidden: Callable[[ApiError], None]
+    """Called where we may not read it; asked again every `FORBIDDEN_S`."""
+
+    async def run(self) -> None:
+        """Follows until cancelled."""
+        attempt = 0
+        while True:
+            try:
+                found, version = await self.kube.items(self.path, self.query)
+                self.replace(found, int(version))
+                attempt = 0
+                await self._follow(version)
+            except ApiError as error:
+                if error.status in (401, 403):
+                    self.forbidden(error)
+                    await asyncio.sleep(FORBIDDEN_S)
+                elif error.status != 410:
+                    attempt = await backoff(attempt)
+            except Unreachable:
+                attempt = await backoff(attempt)
+
+    async def _follow(self, version: str) -> None:
+        while True:
+            async for kind, found in self.kube.watch(self.path, self.query, version):
+                version = found["metadata"]["resourceVersion"]
+                if kind != "BOOKMARK":
+                    self.apply(kind, found)
+
+
+FORBIDDEN_S = 5.0
+"""Seconds between looks at what we may not read: how soon a new RoleBinding is noticed."""
+
+
+async def backoff(attempt: int) -> int:
+    """Waits before the next attempt: 0.1 s, doubling to 5 s, with jitter so that replicas do not march in step."""
+    await asyncio.sleep(min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
+    return attempt + 1

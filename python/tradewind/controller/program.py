@@ -1,0 +1,591 @@
+"""The controller as one program: its parts, built in one place, and the four loops: pass, settle, resync, trust."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tradewind import core
+from tradewind.artifacts import predictor
+from tradewind.artifacts.predictor import Artifact, Predictors
+from tradewind.controller import events, identity, metrics, plane, reconcile, references, status
+from tradewind.controller.conditions import Condition
+from tradewind.controller.kube import APPLY, ApiError, Informer, Kube, Object, Unreachable, backoff
+from tradewind.controller.lease import Lease
+from tradewind.controller.metrics import Metrics
+from tradewind.controller.plane import Plane, Sessions
+from tradewind.controller.published import Overtaken, Place, decode
+from tradewind.controller.publisher import Publisher
+from tradewind.controller.reconcile import Memory, Outcome, Snapshot
+from tradewind.controller.status import Situation
+from tradewind.controller.store import Custom, Namespace, Pod, Service, Shelf
+from tradewind.controller.trust import LEAF_RENEW_HOURS, Trust
+from tradewind.controller.vault import Vault
+from tradewind.errors import TradewindError
+from tradewind.settings import ControllerSettings
+
+log = logging.getLogger("tradewind.controller")
+
+BURST_S = 0.05
+"""Seconds between the begins of two passes: a burst of edits is one pass, a single edit waits for nothing."""
+VAULT_S = 2.0
+"""Seconds that a pass waits for Secrets of a namespace that it has not read before."""
+SETTLE_S = 0.02
+"""Seconds between two looks at all statuses."""
+WRITERS = 16
+"""Statuses written at once."""
+TRUST_S = 600
+"""Seconds between looks at certificates."""
+FETCH_AGAIN_S = 30
+"""Seconds after which a predictor that could not be fetched is tried again."""
+RESOURCES = {"ModelPool": "modelpools", "RoutingPolicy": "routingpolicies"}
+
+
+class Wake:
+    """A flag that a loop waits for."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def __call__(self) -> None:
+        """Sets it."""
+        self._event.set()
+
+    async def wait(self, timeout_s: float | None = None) -> None:
+        """Waits until it is set or the time is over, and clears it: what is set while its loop works counts for the next turn."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), timeout_s)
+        self._event.clear()
+
+
+@dataclass(frozen=True)
+class Replica:
+    """Who this process is."""
+
+    namespace: str
+    identity: str
+    gateway_accounts: frozenset[str]
+
+    @classmethod
+    def of(cls, settings: ControllerSettings) -> Replica:
+        """From the settings, and the files that a pod has."""
+        namespace = settings.namespace or identity.own_namespace() or "tradewind-system"
+        accounts = frozenset(part.strip() for part in settings.gateway_accounts.split(",") if part.strip())
+        return cls(
+            namespace, settings.identity or socket.gethostname(), accounts or frozenset({f"{namespace}/tradewind-gateway"})
+        )
+
+
+class Controller:
+    """One replica. kopf's handlers feed its shelves; `start` runs the rest."""
+
+    def __init__(self, settings: ControllerSettings, kube: Kube, artifact: Artifact) -> None:
+        self.settings = settings
+        self.kube = kube
+        self.replica = Replica.of(settings)
+        self.metrics = Metrics()
+        self.dirty = Wake()
+        self.settle = Wake()
+        self.customs: Shelf[Custom] = Shelf(Custom, self.dirty, self.settle)
+        self.services: Shelf[Service] = Shelf(Service, self.dirty)
+        self.namespaces: Shelf[Namespace] = Shelf(Namespace, self.dirty)
+        self.pods: Shelf[Pod] = Shelf(Pod, self.settle)
+        self.secrets = Vault(kube, "secrets", self.dirty, self.metrics.forbidden.inc)
+        self.profiles = Vault(kube, "configmaps", self.dirty, self.metrics.forbidden.inc)
+        self.sessions = Sessions()
+        reviewer = identity.Reviewer(settings.audience)
+        self.server = core.SyncServer(
+            {
+                "listen": settings.listen,
+                "gateway_accounts": sorted(self.replica.gateway_accounts),
+                "hop_url": settings.gateway_url or None,
+            },
+            reviewer.review,
+            self.sessions.wake,
+        )
+        self.sessions.attach(self.server)
+        self.sessions.listeners.append(self._on_sessions)
+        place = Place(kube, self.replica.namespace, settings.plan_name)
+        self.events = events.Recorder(kube, self.replica.namespace, self.replica.identity)
+        self.publisher = Publisher(place, self.server, self.sessions, self.metrics, self._warn)
+        self.place = place
+        self.lease = Lease(
+            reviewer.api,
+            self.replica.namespace,
+            settings.lease_name,
+            self.replica.identity,
+            self._threadsafe(self._won),
+            self._threadsafe(self._lost),
+        )
+        self.memory = Memory()
+        self.outcome: Outcome | None = None
+        self._predictors = _Fetcher(artifact, settings.predictor_cache, self.dirty)
+        self._behind: dict[str, float] = {}
+        self._acknowledged_serial = 0
+        self._keys = b""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._synced = False
+        self.address = ""
+        self.failed = ""
+        """Why the program ended by itself; empty while it has not."""
+
+    # Start and end.
+
+    async def start(self) -> None:
+        """Reads what is there, opens the sync channel, and runs. Raises `ApiError` or `Unreachable` where that cannot be read."""
+        log.info("replica `%s` of namespace `%s`", self.replica.identity, self.replica.namespace)
+        self.server.add_predictor(self._predictors.default.graph)
+        if self.settings.tls:
+            await self._certify()
+        self.address = self.server.listen()
+        await self.resync()
+        await self.publisher.load()
+        runner = await metrics.serve(self.metrics, self.settings.metrics_listen, lambda: self._synced, self._collect)
+        self._closing.append(runner.cleanup)
+        self._run(
+            self._passes(),
+            self._settles(),
+            self._resyncs(),
+            self._trusts(),
+            self._watch_pods().run(),
+            self._watch_plan().run(),
+            self.events.run(),
+        )
+        self.lease.start()
+        self._synced = True
+        self.dirty()
+        log.info("the sync channel listens on %s", self.address)
+
+    async def stop(self) -> None:
+        """Gives the lease back and ends."""
+        await asyncio.to_thread(self.lease.stop)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.secrets.stop()
+        self.profiles.stop()
+        for close in self._closing:
+            await close()
+        await asyncio.to_thread(self.server.stop)
+        await self.kube.client.close()  # type: ignore[no-untyped-call]
+
+    def _run(self, *loops: Coroutine[Any, Any, None]) -> None:
+        for loop in loops:
+            task = asyncio.create_task(loop)
+            task.add_done_callback(self._finished)
+            self._tasks.append(task)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        """A loop that ended by an error that nobody foresaw must not leave a controller that looks alive."""
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("a loop of the controller failed", exc_info=task.exception())
+            self._end(f"a loop failed: {task.exception()}")
+
+    def _end(self, why: str) -> None:
+        log.error("%s: it ends", why)
+        self.failed = why
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this replica may write now."""
+        return self.lease.held
+
+    def _won(self) -> None:
+        log.info("this replica leads")
+        self.metrics.leader.set(1)
+        self._run(self._take_over())
+
+    def _lost(self) -> None:
+        """A replica that lost the lease ends: what it believes may be stale, and a fresh start is the surest way to forget."""
+        self.metrics.leader.set(0)
+        self._end("this replica leads no longer")
+
+    async def _take_over(self) -> None:
+        """What the last leader wrote, and what it missed, is read before anything is written."""
+        attempt = 0
+        while True:
+            try:
+                await self.resync()
+                await self.publisher.load()
+                break
+            except (ApiError, Unreachable) as error:
+                log.warning("taking over: %s", error)
+                attempt = await backoff(attempt)
+        self.dirty()
+        self.settle()
+
+    def _threadsafe(self, call: Callable[[], None]) -> Callable[[], None]:
+        loop = asyncio.get_running_loop()
+        return lambda: _ignore(loop.call_soon_threadsafe(call))
+
+    # The pass.
+
+    async def _passes(self) -> None:
+        attempt = 0
+        while True:
+            await self.dirty.wait()
+            began = time.monotonic()
+            try:
+                await self._pass()
+                attempt = 0
+            except (ApiError, Unreachable, Overtaken) as error:
+                self.metrics.failures.labels("pass").inc()
+                log.warning("a pass is made again: %s", error)
+                if isinstance(error, Overtaken):
+                    with suppress(ApiError, Unreachable):
+                        await self.publisher.load()
+                self.dirty()
+                attempt = await backoff(attempt)
+            await asyncio.sleep(max(0.0, began + BURST_S - time.monotonic()))
+
+    async def _pass(self) -> None:
+        began = time.monotonic()
+        customs = self.customs.all()
+        await self._follow(customs.values())
+        published = self.publisher.published
+        snapshot = Snapshot(
+            customs=customs,
+            namespaces=self.namespaces.all(),
+            profiles=self._config_maps(customs.values()),
+            cluster=references.Cluster(self.services.all(), self.secrets, f"{self.replica.namespace}:{self.settings.account}"),
+            predictors=self._predictors.for_policies(customs.values(), self.server.add_predictor),
+            kept=published.kept if published is not None else {},
+        )
+        outcome = await asyncio.to_thread(reconcile.run, snapshot, self.memory)
+        self.metrics.passes.observe(time.monotonic() - began)
+        self.outcome = outcome
+        self._hand_out_keys(outcome)
+        if self.leads:
+            await self.publisher.publish(outcome)
+        self.settle()
+
+    async def _follow(self, customs: Iterable[Custom]) -> None:
+        """Secrets are read where a pool or a policy is, whose callers have keys there; profiles where a pool refers to them."""
+        customs = list(customs)
+        with_profiles = {custom.key.namespace for custom in customs if b'"profileRef"' in custom.spec}
+        await asyncio.gather(
+            self.secrets.follow({custom.key.namespace for custom in customs}, VAULT_S),
+            self.profiles.follow(with_profiles, VAULT_S),
+        )
+
+    def _config_maps(self, customs: Iterable[Custom]) -> dict[tuple[str, str], Mapping[str, str]]:
+        found: dict[tuple[str, str], Mapping[str, str]] = {}
+        for custom in customs:
+            if b'"profileRef"' not in custom.spec:
+                continue
+            for model in json.loads(custom.spec).get("models", ()):
+                ref = model.get("quality", {}).get("profileRef")
+                entry = self.profiles.get(custom.key.namespace, ref["name"]) if ref is not None else None
+                if ref is not None and entry is not None:
+                    found[custom.key.namespace, ref["name"]] = entry.values
+        return found
+
+    def _hand_out_keys(self, outcome: Outcome) -> None:
+        """Credentials of this plan and of the one still in service, and the callers' keys: over the channel, and nowhere else."""
+        names = set(outcome.credentials)
+        if self.publisher.published is not None and self.publisher.published.plan:
+            names |= _credentials(self.publisher.published.plan)
+        values: dict[str, str] = {}
+        for name in sorted(names):
+            namespace, secret, key = name.split("/", 2)
+            entry = self.secrets.get(namespace, secret)
+            if entry is not None and key in entry.values:
+                values[name] = entry.values[key]
+        document = json.dumps({"callers": self.secrets.callers(), "credentials": values}, sort_keys=True).encode()
+        if document != self._keys:
+            self._keys = document
+            self.server.set_keys(document)
+
+    # Statuses.
+
+    async def _settles(self) -> None:
+        wait: float | None = None
+        while True:
+            await self.settle.wait(wait)
+            if self.outcome is None or not self.leads:
+                wait = None
+                continue
+            try:
+                wait = await self._settle(self.outcome)
+            except (ApiError, Unreachable) as error:
+                self.metrics.failures.labels("status").inc()
+                log.warning("statuses are written again: %s", error)
+                wait = 1.0
+            await asyncio.sleep(SETTLE_S)
+
+    async def _settle(self, outcome: Outcome) -> float | None:
+        """Writes the statuses that are no longer true; gives the seconds after which one may cease to be without an event."""
+        now = time.monotonic()
+        published = self.publisher.published
+        seen = self._plane(now)
+        situation = Situation(published, self.publisher.published_at, self.publisher.refusal, seen, now)
+        due: list[Coroutine[Any, Any, None]] = []
+        waiting = False
+        for custom in self.customs.all().values():
+            verdict = outcome.verdicts.get(custom.key)
+            if verdict is None or (verdict.uid, verdict.generation) != (custom.uid, custom.generation):
+                continue  # The pass that sees it is on its way.
+            found = status.conditions(custom, verdict, situation)
+            if found is None:
+                waiting = True
+                continue
+            wanted = status.document(custom, verdict, found, _stamp())
+            if wanted is not None:
+                due.append(self._write(custom, wanted, found))
+        if (
+            published is not None
+            and published.serial > 0
+            and seen.members
+            and not seen.lacking(published.lineage, published.serial)
+        ):
+            self._acknowledged(published.serial, now)
+        gate = asyncio.Semaphore(WRITERS)
+        failed = [
+            error
+            for error in await asyncio.gather(*(_gated(gate, write) for write in due), return_exceptions=True)
+            if error is not None
+        ]
+        for error in failed:
+            raise error
+        if waiting:
+            return max(0.0, self.publisher.published_at + status.ACK_S - time.monotonic()) + 0.005
+        return min((since + status.LATCH_S - now for since in self._behind.values()), default=None) if self._behind else None
+
+    def _plane(self, now: float) -> Plane:
+        published = self.publisher.published
+        pods = self.pods.all().values()
+        seen = plane.view(pods, self.sessions.rows, self.replica.gateway_accounts, self._behind)
+        if published is not None:
+            self._behind = plane.behind(seen, published.lineage, published.serial, self._behind, now)
+        return replace(seen, behind_since=self._behind)
+
+    def _acknowledged(self, serial: int, now: float) -> None:
+        if serial != self._acknowledged_serial:
+            self._acknowledged_serial = serial
+            self.metrics.acknowledged.observe(now - self.publisher.published_at)
+
+    async def _write(self, custom: Custom, wanted: dict[str, Any], found: tuple[Condition, ...]) -> None:
+        if not self.leads:
+            return
+        try:
+            query = {"fieldManager": status.MANAGER, "force": "true"}
+            written = await self.kube.request("PATCH", status.path(custom), query, status.patch(custom, wanted), APPLY)
+        except ApiError as error:
+            if error.status not in (404, 409):  # It is gone, or another object has its name: its own event tells.
+                raise
+            return
+        self.metrics.statuses.inc()
+        self.events.record(custom, status.transitions(custom, found))
+        self.customs.apply("MODIFIED", written)
+
+    def _on_sessions(self) -> None:
+        self.settle()
+        if self.leads and self.publisher.astray():
+            self.dirty()
+
+    def _warn(self, reason: str, message: str) -> None:
+        log.warning("%s: %s", reason, message)
+        self.events.record_plan(self.settings.plan_name, reason, message)
+
+    # Complete lists.
+
+    async def _resyncs(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.resync_s)
+            try:
+                await self.resync()
+                self.publisher.reconsider()
+                self.dirty()
+                self.settle()
+            except (ApiError, Unreachable) as error:
+                self.metrics.failures.labels("list").inc()
+                log.warning("a complete list failed, and is made again: %s", error)
+
+    async def resync(self) -> None:
+        """Lists everything that kopf watches, so that what is gone without an event is gone here too."""
+        for kind, plural in RESOURCES.items():
+            await self._list(self.customs, f"/apis/{reconcile.API_VERSION}/{plural}", kind)
+        await self._list(self.services, "/api/v1/services")
+        await self._list(self.namespaces, "/api/v1/namespaces")
+
+    async def _list(self, shelf: Shelf[Any], path: str, kind: str | None = None) -> None:
+        settled = 0
+        for _ in range(2):
+            found, version = await self.kube.items(path)
+            # Items of a list do not say their kind.
+            bodies = [{"kind": kind, **body} for body in found] if kind is not None else found
+            replaced = shelf.replace(bodies, int(version), kind, settled=settled)
+            if replaced.ghosts:
+                self.metrics.ghosts.inc(len(replaced.ghosts))
+                log.warning("gone without an event: %s", ", ".join(map(str, replaced.ghosts[:10])))
+            if not replaced.ahead:
+                return
+            # Events have overtaken the list, or etcd was restored; a second list, newer than what is known now, tells which.
+            settled = shelf.newest()
+
+    def _watch_pods(self) -> Informer:
+        path = f"/api/v1/namespaces/{self.replica.namespace}/pods"
+        return Informer(
+            self.kube,
+            path,
+            {"labelSelector": self.settings.gateway_selector},
+            lambda found, version: _ignore(self.pods.replace(found, version, settled=self.pods.newest())),
+            self.pods.apply,
+            _refused,
+        )
+
+    def _watch_plan(self) -> Informer:
+        path = self.place.path.rsplit("/", 1)[0]
+
+        def listed(found: list[Object], _: int) -> None:
+            self._plan_is(found[0] if found else None)
+
+        def changed(kind: str, body: Object) -> None:
+            self._plan_is(None if kind == "DELETED" else body)
+
+        return Informer(
+            self.kube, path, {"fieldSelector": f"metadata.name={self.settings.plan_name}"}, listed, changed, _refused
+        )
+
+    def _plan_is(self, body: Object | None) -> None:
+        known = self.publisher.published
+        if body is not None and known is not None and body["metadata"]["resourceVersion"] == known.version:
+            return
+        found = decode(body) if body is not None else None
+        if known is not None and (found is None or found.plan != known.plan or found.lineage != known.lineage):
+            self.dirty()
+        if not self.publisher.publishing:
+            self.publisher.serve(found)
+        self.settle()
+
+    # Certificates.
+
+    async def _certify(self) -> None:
+        if self.settings.tls_secret:
+            await self._certify_by(self.settings.tls_secret)
+            return
+        trust = self._trust
+        authority = await trust.authority()
+        if self.leads:
+            authority = await trust.advance(authority, [session.trust for session in self.sessions.rows], datetime.now(UTC))
+        await trust.show(authority)
+        self.server.set_trust(authority.bundle)
+        self.server.set_certificate(*authority.issue(self._names()))
+
+    async def _certify_by(self, name: str) -> None:
+        found = await self.kube.get(f"/api/v1/namespaces/{self.replica.namespace}/secrets/{name}")
+        entry = _decoded(found)
+        missing = [part for part in ("tls.crt", "tls.key", "ca.crt") if part not in entry]
+        if missing:
+            raise TradewindError(
+                "missing_secret", f"Secret `{name}` of namespace `{self.replica.namespace}` has no {', '.join(missing)}", name
+            )
+        self.server.set_trust(entry["ca.crt"])
+        self.server.set_certificate(entry["tls.crt"], entry["tls.key"])
+
+    @property
+    def _trust(self) -> Trust:
+        return Trust(self.kube, self.replica.namespace, self.settings.ca_secret, self.settings.trust_name)
+
+    def _names(self) -> set[str]:
+        names = {part.strip() for part in self.settings.names.split(",") if part.strip()}
+        service = f"tradewind-controller.{self.replica.namespace}.svc"
+        return names | {service, f"{service}.cluster.local", "localhost", "127.0.0.1"}
+
+    async def _trusts(self) -> None:
+        while True:
+            await asyncio.sleep(min(TRUST_S, LEAF_RENEW_HOURS * 3600))
+            if self.settings.tls:
+                try:
+                    await self._certify()
+                except (ApiError, Unreachable, TradewindError) as error:
+                    self.metrics.failures.labels("certificate").inc()
+                    log.warning("certificates are looked at again: %s", error)
+
+    def _collect(self) -> None:
+        for kind in RESOURCES:
+            self.metrics.objects.labels(kind).set(sum(key.kind == kind for key in self.customs.all()))
+        for role in ("gateway", "sidecar"):
+            self.metrics.sessions.labels(role).set(sum(session.role == role for session in self.sessions.rows))
+        for code, count in self.server.counters().get("refused", {}).items():
+            self.metrics.refused.labels(code).set(count)
+
+
+class _Fetcher:
+    """The predictors that policies name, fetched beside the passes."""
+
+    def __init__(self, default: Artifact, folder: Path | None, fetched: Callable[[], None]) -> None:
+        self.default = default
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="tradewind-predictors-"))
+        self._fetched = fetched
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._found: dict[str, Artifact] = {}
+        self._failed: dict[str, str] = {}
+
+    def for_policies(self, customs: Iterable[Custom], added: Callable[[bytes], str]) -> Predictors:
+        """What is there by now; the rest is on its way."""
+        for custom in customs:
+            if b'"sha256"' not in custom.spec:
+                continue
+            wanted = json.loads(custom.spec).get("predictor") or {}
+            if "url" in wanted and "sha256" in wanted:
+                key = (wanted["url"], predictor.normal_digest(wanted["sha256"]))
+                if key[1] not in self._found and key not in self._tasks:
+                    self._tasks[key] = asyncio.create_task(self._fetch(key, added))
+        return Predictors(self.default, dict(self._found), dict(self._failed))
+
+    async def _fetch(self, key: tuple[str, str], added: Callable[[bytes], str]) -> None:
+        url, digest = key
+        try:
+            artifact = await asyncio.to_thread(predictor.fetch, url, digest, self._folder)
+            await asyncio.to_thread(added, artifact.graph)
+        except TradewindError as error:
+            self._failed[digest] = error.message
+            self._fetched()
+            await asyncio.sleep(FETCH_AGAIN_S)
+        else:
+            self._failed.pop(digest, None)
+            self._found[digest] = artifact
+        del self._tasks[key]
+        self._fetched()
+
+
+async def _gated(gate: asyncio.Semaphore, write: Coroutine[Any, Any, None]) -> None:
+    async with gate:
+        await write
+
+
+def _credentials(plan: bytes) -> set[str]:
+    return {model["upstream"]["credential"] for model in json.loads(plan)["models"] if "credential" in model["upstream"]}
+
+
+def _decoded(found: Object | None) -> dict[str, bytes]:
+    import base64
+
+    return {name: base64.b64decode(value) for name, value in ((found or {}).get("data") or {}).items()}
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _refused(error: ApiError) -> None:
+    log.error("the API server refuses what the controller's Role should permit: %s", error.message)
+
+
+def _ignore(_: object) -> None:
+    return None

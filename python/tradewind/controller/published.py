@@ -1,0 +1,161 @@
+"""The published plan: one ConfigMap, replaced whole by compare-and-swap. Its uid is the lineage, its serial the order in it.
+
+Besides the plan it holds the last valid form of each object, which no data plane is ever sent: so a new leader knows them too.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tradewind.controller.kube import ApiError, Kube, Object
+from tradewind.controller.reconcile import Form
+from tradewind.controller.store import Key
+
+LARGEST = 900 << 10
+"""Bytes of both parts, compressed: a ConfigMap holds 1 MiB, and an API server's request is little larger."""
+PLAN = "plan.json.gz"
+SOURCES = "sources.json.gz"
+
+
+class PlanTooLarge(Exception):
+    """The compressed plan would not fit a ConfigMap."""
+
+
+class Overtaken(Exception):
+    """Another replica has written since: what was to be written is stale."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An object in the plan: its last valid form, and since which serial the plan carries this generation."""
+
+    form: Form
+    since: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """The ConfigMap, read."""
+
+    lineage: str
+    serial: int
+    version: str
+    plan: bytes = field(repr=False)
+    plan_id: str
+    """`sha256:`, as `/plan` of a gateway shows it."""
+    sources: Mapping[Key, Source] = field(repr=False)
+
+    @property
+    def kept(self) -> dict[Key, Form]:
+        """The last valid form of each object."""
+        return {key: source.form for key, source in self.sources.items()}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the plan is published."""
+
+    kube: Kube
+    namespace: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Path of the ConfigMap."""
+        return f"/api/v1/namespaces/{self.namespace}/configmaps/{self.name}"
+
+    async def read(self) -> Published | None:
+        """What is published; none where nothing is."""
+        found = await self.kube.get(self.path)
+        return decode(found) if found is not None else None
+
+    async def create(self) -> Published:
+        """An empty one, whose uid begins a lineage. Raises `Overtaken` where there is one."""
+        body = self._body(0, b"", "", {})
+        try:
+            return decode(await self.kube.request("POST", self.path.rsplit("/", 1)[0], body=body))
+        except ApiError as error:
+            raise _overtaken(error) from error
+
+    async def replace(self, old: Published, serial: int, plan: bytes, plan_id: str, forms: Mapping[Key, Form]) -> Published:
+        """Publishes. Raises `Overtaken` where the ConfigMap is no longer `old`, `PlanTooLarge` before anything is written."""
+        sources = {key: Source(form, _since(old, key, form, serial)) for key, form in forms.items()}
+        body = self._body(serial, plan, plan_id, sources)
+        body["metadata"]["resourceVersion"] = old.version
+        body["metadata"]["uid"] = old.lineage
+        try:
+            return decode(await self.kube.request("PUT", self.path, body=body), plan, sources)
+        except ApiError as error:
+            raise _overtaken(error) from error
+
+    def _body(self, serial: int, plan: bytes, plan_id: str, sources: Mapping[Key, Source]) -> Object:
+        rows = {str(key): {**_row(source.form), "since": source.since} for key, source in sorted(sources.items())}
+        parts = {PLAN: _packed(plan), SOURCES: _packed(json.dumps(rows).encode())}
+        size = sum(len(part) for part in parts.values())
+        if size > LARGEST:
+            raise PlanTooLarge(f"the plan takes {size} bytes of {LARGEST} that one ConfigMap holds, compressed")
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": self.name, "namespace": self.namespace, "labels": {"app.kubernetes.io/name": "tradewind"}},
+            "data": {"serial": str(serial), "planId": plan_id},
+            "binaryData": {name: base64.b64encode(part).decode() for name, part in parts.items()},
+        }
+
+
+def decode(found: Object, plan: bytes | None = None, sources: Mapping[Key, Source] | None = None) -> Published:
+    """Reads the ConfigMap; the parts are given where they are known already. One that somebody spoiled counts as empty."""
+    meta, data = found["metadata"], found.get("data") or {}
+    serial = data.get("serial", "0")
+    return Published(
+        lineage=meta["uid"],
+        serial=int(serial) if serial.isdecimal() else 0,
+        version=meta["resourceVersion"],
+        plan=plan if plan is not None else _unpacked(found, PLAN),
+        plan_id=data.get("planId", ""),
+        sources=sources if sources is not None else _sources(found),
+    )
+
+
+def _sources(found: Object) -> dict[Key, Source]:
+    text = _unpacked(found, SOURCES)
+    try:
+        rows = json.loads(text or b"{}")
+        return {Key(*name.split("/")): _source(Key(*name.split("/")), row) for name, row in rows.items()}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _source(key: Key, row: Object) -> Source:
+    spec = json.dumps(row["spec"], separators=(",", ":"), sort_keys=True).encode()
+    return Source(Form(key, row["uid"], row["generation"], row["created"], spec), row["since"])
+
+
+def _row(form: Form) -> Object:
+    return {"uid": form.uid, "generation": form.generation, "created": form.created, "spec": json.loads(form.spec)}
+
+
+def _since(old: Published, key: Key, form: Form, serial: int) -> int:
+    known = old.sources.get(key)
+    same = known is not None and (known.form.uid, known.form.generation) == (form.uid, form.generation)
+    return known.since if known is not None and same else serial
+
+
+def _packed(part: bytes) -> bytes:
+    # Without a time stamp, so that the same plan gives the same bytes.
+    return gzip.compress(part, compresslevel=6, mtime=0)
+
+
+def _unpacked(found: Object, name: str) -> bytes:
+    try:
+        return gzip.decompress(base64.b64decode((found.get("binaryData") or {})[name]))
+    except (KeyError, ValueError, OSError, EOFError):
+        return b""
+
+
+def _overtaken(error: ApiError) -> Exception:
+    return Overtaken(error.message) if error.status in (404, 409) else error

@@ -1,0 +1,133 @@
+"""Our own certificate authority: kept in a Secret, made by the first replica; certificates of the server live in memory only.
+
+The public bundle is in a ConfigMap and travels to data planes in band. Renewing the authority takes three steps, so that no
+session is lost: the next root is published beside the present one; when every session trusts both, certificates are issued
+from the next; when every session has polled since, the old root leaves.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tradewind import core
+from tradewind.controller.kube import APPLY, ApiError, Kube, Object
+
+ROOT_DAYS = 3650
+RENEW_DAYS = 365
+"""Days before its end at which the authority is renewed."""
+LEAF_HOURS = 72
+LEAF_RENEW_HOURS = 24
+"""Hours after which the server gets a new certificate: two more attempts fit before the old one ends."""
+CERT, KEY, NEXT_CERT, NEXT_KEY, OLD_CERT, UNTIL = "tls.crt", "tls.key", "next.crt", "next.key", "old.crt", "until"
+
+
+@dataclass(frozen=True)
+class Authority:
+    """The Secret, read."""
+
+    version: str
+    parts: dict[str, bytes] = field(repr=False)
+
+    @property
+    def bundle(self) -> bytes:
+        """The roots that data planes trust."""
+        return b"".join(self.parts[name] for name in (CERT, NEXT_CERT, OLD_CERT) if name in self.parts)
+
+    @property
+    def digest(self) -> str:
+        """Of the bundle, as sessions report what they trust."""
+        return "sha256:" + hashlib.sha256(self.bundle).hexdigest()
+
+    @property
+    def until(self) -> datetime:
+        """When the present root ends."""
+        return datetime.fromisoformat(self.parts[UNTIL].decode())
+
+    def issue(self, names: Collection[str]) -> tuple[bytes, bytes]:
+        """A server certificate, chain and key."""
+        return core.issue_certificate(self.parts[CERT], self.parts[KEY], sorted(names), LEAF_HOURS)
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Where the authority is kept and its bundle is shown."""
+
+    kube: Kube
+    namespace: str
+    secret: str
+    config_map: str
+
+    async def authority(self) -> Authority:
+        """Reads the authority, making it where there is none yet."""
+        found = await self.kube.get(self._secret_path)
+        while found is None:
+            parts = _root(CERT, KEY) | {UNTIL: _until()}
+            try:
+                found = await self.kube.request("POST", self._secret_path.rsplit("/", 1)[0], body=self._secret_body(parts))
+            except ApiError as error:
+                if error.status != 409:  # Another replica was faster.
+                    raise
+                found = await self.kube.get(self._secret_path)
+        return _authority(found)
+
+    async def show(self, authority: Authority) -> None:
+        """Publishes the bundle for those who start."""
+        path = f"/api/v1/namespaces/{self.namespace}/configmaps/{self.config_map}"
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": self.config_map, "namespace": self.namespace},
+            "data": {"ca.crt": authority.bundle.decode()},
+        }
+        await self.kube.request("PATCH", path, {"fieldManager": "tradewind-controller", "force": "true"}, body, APPLY)
+
+    async def advance(self, authority: Authority, trusted: Collection[str], now: datetime) -> Authority:
+        """The next step of a renewal, where one is due. `trusted` are the digests that sessions report."""
+        parts = _next(dict(authority.parts), everyone=all(digest == authority.digest for digest in trusted), now=now)
+        if parts == authority.parts:
+            return authority
+        body = self._secret_body(parts)
+        body["metadata"]["resourceVersion"] = authority.version
+        return _authority(await self.kube.request("PUT", self._secret_path, body=body))
+
+    @property
+    def _secret_path(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/secrets/{self.secret}"
+
+    def _secret_body(self, parts: dict[str, bytes]) -> Object:
+        data = {name: base64.b64encode(part).decode() for name, part in parts.items()}
+        metadata: dict[str, Any] = {"name": self.secret, "namespace": self.namespace}
+        return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data}
+
+
+def _next(parts: dict[str, bytes], *, everyone: bool, now: datetime) -> dict[str, bytes]:
+    if OLD_CERT in parts and everyone:
+        del parts[OLD_CERT]
+    elif NEXT_CERT in parts and everyone:
+        parts |= {OLD_CERT: parts[CERT], CERT: parts.pop(NEXT_CERT), KEY: parts.pop(NEXT_KEY), UNTIL: _until()}
+    elif OLD_CERT not in parts and NEXT_CERT not in parts and _ends(parts) - now < timedelta(days=RENEW_DAYS):
+        parts |= _root(NEXT_CERT, NEXT_KEY)
+    return parts
+
+
+def _ends(parts: dict[str, bytes]) -> datetime:
+    return datetime.fromisoformat(parts[UNTIL].decode())
+
+
+def _root(cert: str, key: str) -> dict[str, bytes]:
+    pem, key_pem = core.make_ca("tradewind", ROOT_DAYS)
+    return {cert: pem, key: key_pem}
+
+
+def _until() -> bytes:
+    return (datetime.now(UTC) + timedelta(days=ROOT_DAYS)).isoformat(timespec="seconds").encode()
+
+
+def _authority(found: Object) -> Authority:
+    parts = {name: base64.b64decode(value) for name, value in (found.get("data") or {}).items()}
+    return Authority(found["metadata"]["resourceVersion"], parts)

@@ -1,0 +1,156 @@
+"""Secrets and ConfigMaps of the namespaces that need them, each namespace by a Role of its own; values stay in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tradewind.controller.kube import ApiError, Informer, Kube, Object
+
+Kind = Literal["secrets", "configmaps"]
+
+CALLER_KEYS = "tradewind.dev/caller-keys"
+"""Label of a Secret each of whose values is a caller's API key of that namespace."""
+OUR_LABELS = "tradewind.dev/"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A Secret or ConfigMap, decoded."""
+
+    values: Mapping[str, str] = field(repr=False)
+    labels: Mapping[str, str]
+
+
+@dataclass
+class Room:
+    """One kind of one namespace, as far as it may be read."""
+
+    task: asyncio.Task[None]
+    entries: dict[str, Entry] = field(default_factory=dict, repr=False)
+    forbidden: bool = False
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Vault:
+    """Follows the namespaces it is told to. `changed` is told of every change."""
+
+    def __init__(self, kube: Kube, kind: Kind, changed: Callable[[], None], refused: Callable[[], None]) -> None:
+        self._kube = kube
+        self._kind = kind
+        self._changed = changed
+        self._refused = refused
+        self._rooms: dict[str, Room] = {}
+
+    async def follow(self, namespaces: Iterable[str], patience_s: float) -> None:
+        """Follows these namespaces and no other, and waits until each was read, or may not be, or the time is over."""
+        wanted = set(namespaces)
+        for gone in self._rooms.keys() - wanted:
+            self._rooms.pop(gone).task.cancel()
+        for new in wanted - self._rooms.keys():
+            self._rooms[new] = Room(asyncio.create_task(self._run(new), name=f"{self._kind} of {new}"))
+        waiting = [
+            asyncio.create_task(self._rooms[name].loaded.wait()) for name in wanted if not self._rooms[name].loaded.is_set()
+        ]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=patience_s)
+            for task in late:
+                task.cancel()
+
+    def stop(self) -> None:
+        """Forgets everything."""
+        for room in self._rooms.values():
+            room.task.cancel()
+        self._rooms.clear()
+
+    def forbidden(self, namespace: str) -> bool:
+        """Whether the API server refuses to show this namespace."""
+        room = self._rooms.get(namespace)
+        return room is not None and room.forbidden
+
+    def get(self, namespace: str, name: str) -> Entry | None:
+        """One entry; none where there is none, or it may not be read."""
+        room = self._rooms.get(namespace)
+        return room.entries.get(name) if room is not None else None
+
+    def named(self, namespace: str, names: Iterable[str]) -> dict[str, Entry]:
+        """The entries with these names that are there."""
+        found = {name: self.get(namespace, name) for name in names}
+        return {name: entry for name, entry in found.items() if entry is not None}
+
+    def callers(self) -> list[dict[str, Any]]:
+        """Who may call, by the hashes of their keys: the tenant is the Secret's namespace, whatever its labels say."""
+        rows: list[dict[str, Any]] = []
+        for namespace, room in sorted(self._rooms.items()):
+            for name, entry in sorted(room.entries.items()):
+                if CALLER_KEYS not in entry.labels:
+                    continue
+                labels = {key: value for key, value in entry.labels.items() if not key.startswith(OUR_LABELS)}
+                for key, value in sorted(entry.values.items()):
+                    digest = hashlib.sha256(value.strip().encode()).hexdigest()
+                    rows.append({"sha256": digest, "tenant": namespace, "name": f"{name}/{key}", "labels": labels})
+        # The same key in two namespaces would make the tenant a matter of order: neither has it.
+        count = Counter(row["sha256"] for row in rows)
+        return [row for row in rows if count[row["sha256"]] == 1]
+
+    async def _run(self, namespace: str) -> None:
+        room = None
+        while room is None:  # The task may begin before it has its room.
+            await asyncio.sleep(0)
+            room = self._rooms.get(namespace)
+        following = room
+
+        def replace(found: list[Object], _: int) -> None:
+            before = following.entries
+            following.entries = {body["metadata"]["name"]: _entry(self._kind, body) for body in found if self._ours(body)}
+            self._read(following, before != following.entries)
+
+        def apply(kind: str, body: Object) -> None:
+            name = body["metadata"]["name"]
+            before = following.entries.get(name)
+            following.entries.pop(name, None)
+            if kind != "DELETED" and self._ours(body):
+                following.entries[name] = _entry(self._kind, body)
+            self._read(following, before != following.entries.get(name))
+
+        def forbidden(_: ApiError) -> None:
+            self._refused()
+            news = not following.forbidden
+            following.entries = {}
+            following.forbidden = True
+            following.loaded.set()
+            if news:
+                self._changed()
+
+        path = f"/api/v1/namespaces/{namespace}/{self._kind}"
+        await Informer(self._kube, path, {}, replace, apply, forbidden).run()
+
+    def _ours(self, body: Object) -> bool:
+        return self._kind == "secrets" or not body["metadata"]["name"].endswith("kube-root-ca.crt")
+
+    def _read(self, room: Room, news: bool) -> None:
+        news = news or room.forbidden or not room.loaded.is_set()
+        room.forbidden = False
+        room.loaded.set()
+        if news:
+            self._changed()
+
+
+def _entry(kind: Kind, body: Object) -> Entry:
+    data = body.get("data") or {}
+    if kind == "secrets":
+        data = {key: text for key, value in data.items() if (text := _decoded(value)) is not None}
+    return Entry(data, dict(body["metadata"].get("labels") or {}))
+
+
+def _decoded(value: str) -> str | None:
+    try:
+        return base64.b64decode(value).decode().strip() or None
+    except (binascii.Error, UnicodeDecodeError):
+        return None
