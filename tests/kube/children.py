@@ -15,6 +15,7 @@ _MEMORY = Path("/dev/shm")
 _ROOM = 1 << 30
 """Bytes that a control plane may need: containers often have a /dev/shm of 64 MB."""
 _PREFIX = "tradewind-kube-"
+_started: list[Child] = []
 
 
 class Child:
@@ -25,7 +26,9 @@ class Child:
         self.command = list(command)
         self.log = log
         self.environment = dict(environment or {})
+        self.quiet = False
         self._process: subprocess.Popen[bytes] | None = None
+        _started.append(self)
 
     @property
     def pid(self) -> int:
@@ -71,14 +74,25 @@ class Child:
             self._process.kill()
             self._process.wait()
 
+    def end(self) -> None:
+        """Kills it for good: its log is of no more interest."""
+        self.kill()
+        if self in _started:
+            _started.remove(self)
+
     def tail(self, most: int = 4000) -> str:
         """The end of its log."""
         text = self.log.read_bytes()[-most:].decode(errors="replace") if self.log.exists() else ""
-        return f"--- {self.name}, {self.log}\n{text}"
+        return f"{self.log}\n{text}"
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, f"{self.name} was never started"
         return self._process
+
+
+def logs() -> list[tuple[str, str]]:
+    """(name, end of the log) of all that were not ended; of those that are `quiet`, only where they died."""
+    return [(child.name, child.tail()) for child in _started if child.log.exists() and not (child.quiet and child.alive)]
 
 
 @contextmanager

@@ -10,8 +10,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import rest
 from children import Child
 from rest import Api
 
+CRDS = Path(__file__).parents[2] / "crds"
 USERS = {"admin": ("admin", "system:masters"), "manager": ("system:kube-controller-manager", "system:masters")}
 """User and group of each token that the API server knows from a file."""
 
@@ -53,6 +55,8 @@ class Cluster:
         self.apiserver = self._apiserver(f"http://127.0.0.1:{etcd}")
         self.manager = self._manager(manager)
         self.parts = (self.etcd, self.apiserver, self.manager)
+        for part in self.parts:
+            part.quiet = True
 
     def start(self) -> None:
         """Writes the files, starts all parts side by side and waits until the API server and the controllers work."""
@@ -68,7 +72,7 @@ class Cluster:
     def end(self) -> None:
         """Kills all parts."""
         for part in reversed(self.parts):
-            part.kill()
+            part.end()
         if hasattr(self, "api"):
             self.api.close()
 
@@ -140,6 +144,13 @@ class Cluster:
     def apply(self, text: str, **options: Any) -> None:
         """`kubectl apply --server-side`."""
         self.kubectl("apply", "--server-side", "-f", "-", input=text, **options)
+
+    def define(self) -> None:
+        """Applies our CRDs, and waits until they are served."""
+        self.kubectl("apply", "--server-side", "-f", str(CRDS))
+        for name in ("modelpools", "routingpolicies"):
+            where = rest.path("customresourcedefinitions", name=f"{name}.tradewind.dev")
+            self.api.until(where, lambda found: rest.condition(found, "Established").get("status") == "True")
 
     @property
     def _data(self) -> Path:
@@ -216,6 +227,42 @@ class Cluster:
             service_account_private_key_file=str(self.folder / "accounts.key"),
             root_ca_file=str(self.certificate),
         )
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace of the cluster, for one test."""
+
+    cluster: Cluster
+    name: str
+
+    @property
+    def api(self) -> Api:
+        """The admin's door."""
+        return self.cluster.api
+
+    def path(self, resource: str, name: str = "", subresource: str = "") -> str:
+        """Of a resource in here."""
+        return rest.path(resource, self.name, name, subresource)
+
+    def kubectl(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Runs kubectl in here."""
+        return self.cluster.kubectl("--namespace", self.name, *arguments, **options)
+
+    def apply(self, text: str, **options: Any) -> None:
+        """`kubectl apply --server-side` in here."""
+        self.kubectl("apply", "--server-side", "-f", "-", input=text, **options)
+
+
+@contextmanager
+def namespace(cluster: Cluster, prefix: str = "test", labels: Mapping[str, str] | None = None) -> Iterator[Namespace]:
+    """A namespace of its own name; deleted in the end, which the cluster does in its own time."""
+    name = f"{prefix}-{secrets.token_hex(3)}"
+    cluster.api.create(rest.path("namespaces"), {"metadata": {"name": name, "labels": dict(labels or {})}})
+    try:
+        yield Namespace(cluster, name)
+    finally:
+        cluster.api.delete(rest.path("namespaces", name=name))
 
 
 def free_ports(count: int) -> list[int]:
