@@ -73,9 +73,12 @@ def test_the_schema_is_structural(kind: Kind) -> None:
         *("type", "description", "default", "enum", "format", "properties", "required", "items", "additionalProperties"),
         *("pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "minProperties", "maxProperties"),
         *("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type", "x-kubernetes-validations"),
+        "x-kubernetes-preserve-unknown-fields",
     }
     for path, each in walk(schema(kind)):
         assert each.keys() <= known, path
+        # What is not pruned must be refused.
+        assert "x-kubernetes-preserve-unknown-fields" not in each or each["maxProperties"] == 0, path
         assert set(each.get("required", ())) <= each.get("properties", {}).keys(), path
         # A default is held to the rules before those below it are filled in, so it must be whole.
         below = {name: part["default"] for name, part in each.get("properties", {}).items() if "default" in part}

@@ -42,6 +42,9 @@ class Match(Shape):
 class DefaultPredictor(Shape):
     """The predictor that ships with Tradewind; it has no parameters."""
 
+    # Pruned, an unknown field would be gone before `kubectl apply --server-side` could be refused for it.
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True, "maxProperties": 0})
+
 
 class Predictor(Shape):
     """What forecasts quality: the shipped predictor, or one of your own."""

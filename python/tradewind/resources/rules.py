@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from tradewind.resources import formats
 
-Reason = Literal["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"]
+Reason = Literal["FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"]
+"""`FieldValueDuplicate` is none of them: the API server then leaves out the message."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,6 @@ TABLE: tuple[Rule, ...] = (
         holds=lambda self: _distinct((ref.namespace, ref.name) for ref in self.pool_refs),
         cel="self.poolRefs.all(a, self.poolRefs.exists_one(b, b.name == a.name && "
         "(has(a.__namespace__) ? a.__namespace__ : '') == (has(b.__namespace__) ? b.__namespace__ : '')))",
-        reason="FieldValueDuplicate",
     ),
     Rule(
         id="duplicate_alias",
