@@ -106,7 +106,7 @@ class ControllerSettings:
     """Settings of `tradewind controller`; a variable is `TRADEWIND_CONTROLLER_` and the name in capitals."""
 
     namespace: str = ""
-    """Namespace of the install: of Lease, plan, trust and gateway pods. Where empty, that of the pod, else `tradewind-system`."""
+    """Namespace of the install: of Lease, plan, trust and gateways. Where empty, the pod's own, else `tradewind-system`."""
     identity: str = ""
     """Name of this replica in the Lease; where empty, the host's name, which in a pod is the pod's."""
     account: str = "tradewind-controller"

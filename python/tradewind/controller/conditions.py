@@ -62,7 +62,7 @@ TABLE: tuple[Reason, ...] = (
         "Conflicted",
         "Accepted",
         "False",
-        "All its aliases belong to another policy of the namespace: larger priority, then older, then by name. It takes no call.",
+        "All its aliases belong to another policy of the namespace, by priority, then age, then name. It takes no call.",
     ),
     Reason("Unreadable", "Accepted", "Unknown", "It has not been looked at yet."),
     Reason("ResolvedRefs", "ResolvedRefs", "True", "Everything that it names is there."),
@@ -167,7 +167,7 @@ def page() -> str:
     lines = [
         "# Conditions",
         "",
-        "What `kubectl describe` shows of a ModelPool or RoutingPolicy. Generated from `python/tradewind/controller/conditions.py`.",
+        "What `kubectl describe` shows of a ModelPool or RoutingPolicy. Made from `python/tradewind/controller/conditions.py`.",
         "",
     ]
     for kind, about in TYPES.items():

@@ -99,7 +99,7 @@ class Kube:
             asked["continue"] = following
 
     async def watch(self, path: str, query: Mapping[str, str], version: str) -> AsyncIterator[tuple[str, Object]]:
-        """What changes after a version, until the API server ends the watch. Raises `ApiError` 410 where the version is too old."""
+        """What changes after a version, until the API server ends the watch. Raises `ApiError` 410 for one that is too old."""
         asked = {
             **query,
             "watch": "true",
@@ -131,7 +131,7 @@ class Kube:
         query: Mapping[str, str] | None,
         body: Object | None,
         content: str,
-        timeout: aiohttp.ClientTimeout,
+        patience: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content}
         parts = await self.client.param_serialize(
@@ -144,7 +144,7 @@ class Kube:
         )
         _, url, sent, _, _ = parts
         try:
-            answer = await self.client.rest_client.request(method, url, headers=sent, body=body, _request_timeout=timeout)  # type: ignore[no-untyped-call]
+            answer = await self.client.rest_client.request(method, url, headers=sent, body=body, _request_timeout=patience)  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
         response: aiohttp.ClientResponse = answer.response

@@ -1,4 +1,4 @@
-"""The controller's metrics, all of them, and the small server that shows them beside the probes."""
+"""The controller's metrics, all of them, and the small server that shows them beside probes and sessions."""
 
 from __future__ import annotations
 
@@ -44,8 +44,10 @@ class Metrics:
         )
 
 
-async def serve(metrics: Metrics, address: str, ready: Callable[[], bool], collect: Callable[[], None]) -> web.AppRunner:
-    """Answers `/healthz`, `/readyz` and `/metrics` until the runner is cleaned up."""
+async def serve(
+    metrics: Metrics, address: str, ready: Callable[[], bool], collect: Callable[[], None], sessions: Callable[[], bytes]
+) -> web.AppRunner:
+    """Answers `/healthz`, `/readyz`, `/metrics` and `/sessions` until the runner is cleaned up."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
@@ -57,8 +59,13 @@ async def serve(metrics: Metrics, address: str, ready: Callable[[], bool], colle
         collect()
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def who(_: web.Request) -> web.Response:
+        return web.Response(body=b'{"sessions":' + sessions() + b"}", content_type="application/json")
+
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", exposition)])
+    app.add_routes(
+        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", exposition), web.get("/sessions", who)]
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     host, _, port = address.rpartition(":")

@@ -64,7 +64,7 @@ class Wake:
         self._event.set()
 
     async def wait(self, timeout_s: float | None = None) -> None:
-        """Waits until it is set or the time is over, and clears it: what is set while its loop works counts for the next turn."""
+        """Waits until it is set or the time is over, and clears it: what is set while its loop works counts for the next."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), timeout_s)
         self._event.clear()
@@ -106,12 +106,13 @@ class Controller:
         self.profiles = Vault(kube, "configmaps", self.dirty, self.metrics.forbidden.inc)
         self.sessions = Sessions()
         reviewer = identity.Reviewer(settings.audience)
+        channel = {
+            "listen": settings.listen,
+            "gateway_accounts": sorted(self.replica.gateway_accounts),
+            "hop_url": settings.gateway_url or None,
+        }
         self.server = core.SyncServer(
-            {
-                "listen": settings.listen,
-                "gateway_accounts": sorted(self.replica.gateway_accounts),
-                "hop_url": settings.gateway_url or None,
-            },
+            json.dumps(channel).encode(),
             reviewer.review,
             self.sessions.wake,
         )
@@ -145,7 +146,7 @@ class Controller:
     # Start and end.
 
     async def start(self) -> None:
-        """Reads what is there, opens the sync channel, and runs. Raises `ApiError` or `Unreachable` where that cannot be read."""
+        """Reads what is there, opens the sync channel, and runs. Raises `ApiError` or `Unreachable` where it cannot."""
         log.info("replica `%s` of namespace `%s`", self.replica.identity, self.replica.namespace)
         self.server.add_predictor(self._predictors.default.graph)
         if self.settings.tls:
@@ -153,7 +154,9 @@ class Controller:
         self.address = self.server.listen()
         await self.resync()
         await self.publisher.load()
-        runner = await metrics.serve(self.metrics, self.settings.metrics_listen, lambda: self._synced, self._collect)
+        runner = await metrics.serve(
+            self.metrics, self.settings.metrics_listen, lambda: self._synced, self._collect, self.server.sessions
+        )
         self._closing.append(runner.cleanup)
         self._run(
             self._passes(),
@@ -295,7 +298,7 @@ class Controller:
         return found
 
     def _hand_out_keys(self, outcome: Outcome) -> None:
-        """Credentials of this plan and of the one still in service, and the callers' keys: over the channel, and nowhere else."""
+        """Credentials of this plan and of the one in service, and the callers' keys: over the channel, and nowhere else."""
         names = set(outcome.credentials)
         if self.publisher.published is not None and self.publisher.published.plan:
             names |= _credentials(self.publisher.published.plan)
@@ -521,7 +524,7 @@ class Controller:
             self.metrics.objects.labels(kind).set(sum(key.kind == kind for key in self.customs.all()))
         for role in ("gateway", "sidecar"):
             self.metrics.sessions.labels(role).set(sum(session.role == role for session in self.sessions.rows))
-        for code, count in self.server.counters().get("refused", {}).items():
+        for code, count in json.loads(self.server.counters()).get("refused", {}).items():
             self.metrics.refused.labels(code).set(count)
 
 
@@ -543,7 +546,7 @@ class _Fetcher:
                 continue
             wanted = json.loads(custom.spec).get("predictor") or {}
             if "url" in wanted and "sha256" in wanted:
-                key = (wanted["url"], predictor.normal_digest(wanted["sha256"]))
+                key = (wanted["url"], "sha256:" + wanted["sha256"].removeprefix("sha256:"))
                 if key[1] not in self._found and key not in self._tasks:
                     self._tasks[key] = asyncio.create_task(self._fetch(key, added))
         return Predictors(self.default, dict(self._found), dict(self._failed))

@@ -62,7 +62,7 @@ class Publisher:
             self._server.publish(found.lineage, found.serial, found.plan)
 
     def astray(self) -> bool:
-        """Whether a session of our lineage holds what was never published, or what etcd has forgotten: a higher serial heals it."""
+        """Whether a session of our lineage has what was never published, or what etcd forgot: a higher serial heals it."""
         published = self.published
         if published is None or self.publishing:
             return False
