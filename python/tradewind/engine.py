@@ -16,11 +16,12 @@ from typing import Any, Self
 from tradewind import core
 from tradewind.artifacts import decision, predictor
 from tradewind.artifacts.decision import Candidate, Decision
-from tradewind.artifacts.predictor import Artifact
+from tradewind.artifacts.predictor import Artifact, Predictors
 from tradewind.core import Prediction
-from tradewind.errors import ConfigurationError, Problem, UsageError
+from tradewind.errors import ConfigurationError, Problem, TradewindError, UsageError
 from tradewind.resources import folder
-from tradewind.resources.assemble import Assembled, assemble
+from tradewind.resources.assemble import Assembled, assemble, predictors_wanted
+from tradewind.resources.folder import Resources
 
 Body = bytes | Mapping[str, Any]
 
@@ -30,26 +31,65 @@ def default_config() -> Path:
     return Path(__file__).parent / "examples" / "default"
 
 
-def from_files(place: Path | None, artifact: Artifact) -> Assembled:
-    """Reads and assembles a file or folder of resources; `None` is the shipped one."""
-    return assemble(folder.read(place or default_config()), artifact)
+@dataclass(frozen=True)
+class Loaded:
+    """A plan source and the predictors that it names."""
+
+    plan: bytes
+    predictors: Predictors
 
 
-def source(place: Path, artifact: Artifact) -> bytes:
-    """The plan source of a file or folder of resources, or of a file that is one (`.json`). Raises
+def from_files(place: Path | None, default: Artifact, cache: Path | None = None) -> Assembled:
+    """Reads and assembles a file or folder of resources; `None` is the shipped one.
+
+    Predictors that policies name by URL are fetched into `cache`, where they are not there yet.
+    """
+    resources = folder.read(place or default_config())
+    return assemble(resources, fetch_predictors(resources, default, cache))
+
+
+def fetch_predictors(resources: Resources, default: Artifact, cache: Path | None = None) -> Predictors:
+    """The predictors that policies name; of one that cannot be had, the reason."""
+    others: dict[str, Artifact] = {}
+    missing: dict[str, str] = {}
+    for digest, url in predictors_wanted(resources):
+        if digest in others or digest == default.digest:
+            continue
+        try:
+            others[digest] = predictor.fetch(url, digest, cache or predictor.default_cache())
+            missing.pop(digest, None)
+        except TradewindError as error:
+            missing[digest] = error.message
+    return Predictors(default, others, missing)
+
+
+def load(place: Path, default: Artifact, cache: Path | None = None) -> Loaded:
+    """The plan source of a file or folder of resources, or of a file that is one (`.json`), and its predictors. Raises
     `ConfigurationError` where it is refused."""
     if place.suffix == ".json":
-        given, problems = read_plan(place), plan_problems(place, artifact)
+        given, predictors = read_plan(place), kept_predictors(place, default, cache)
+        problems = plan_problems(place, predictors)
         if any(problem.severity == "error" for problem in problems):
             raise ConfigurationError(problems)
-        return given
-    assembled = from_files(place, artifact)
+        return Loaded(given, predictors)
+    assembled = from_files(place, default, cache)
     if assembled.refused:
         raise ConfigurationError(assembled.problems)
-    return assembled.plan.to_json()
+    return Loaded(assembled.plan.to_json(), assembled.predictors)
 
 
-def plan_problems(file: Path, artifact: Artifact) -> tuple[Problem, ...]:
+def kept_predictors(file: Path, default: Artifact, cache: Path | None = None) -> Predictors:
+    """The predictors that a plan source names, of those that were fetched before: it has digests, not URLs."""
+    try:
+        routes = json.loads(read_plan(file)).get("routes", ())
+        digests = {route["predictor"] for route in routes} - {default.digest}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        digests = set()  # The core says what is wrong with it.
+    found = {digest: predictor.kept(str(digest), cache or predictor.default_cache()) for digest in digests}
+    return Predictors(default, {digest: artifact for digest, artifact in found.items() if artifact is not None})
+
+
+def plan_problems(file: Path, predictors: Predictors) -> tuple[Problem, ...]:
     """Everything that is wrong with a file that is a plan source."""
     return tuple(
         Problem(
@@ -60,7 +100,7 @@ def plan_problems(file: Path, artifact: Artifact) -> tuple[Problem, ...]:
             accepted=tuple(row["accepted"]),
             severity=row["severity"],
         )
-        for row in core.check_plan(read_plan(file), [artifact.graph])
+        for row in core.check_plan(read_plan(file), predictors.graphs)
     )
 
 
@@ -102,13 +142,13 @@ class Explanation:
 
 
 class Engine:
-    """A compiled plan with its predictor. Immutable; may be shared between threads, which it does not hold
+    """A compiled plan with its predictors. Immutable; may be shared between threads, which it does not hold
     up.
     """
 
-    def __init__(self, plan: bytes, artifact: Artifact, executor: str = "native") -> None:
-        self.predictor = artifact
-        self._planner = core.Planner(plan, [artifact.graph], executor)
+    def __init__(self, plan: bytes, predictors: Predictors, executor: str = "native") -> None:
+        self.predictor = predictors.default
+        self._planner = core.Planner(plan, predictors.graphs, executor)
 
     @classmethod
     def from_config(
@@ -116,16 +156,18 @@ class Engine:
         place: Path | str | None = None,
         *,
         predictor_at: Path | str | None = None,
+        predictor_cache: Path | str | None = None,
         executor: str = "native",
     ) -> Self:
         """From a folder or file of resources, or from a plan source (`.json`); `None` is the shipped
-        configuration.
+        configuration. Predictors that policies name by URL are fetched into `predictor_cache`.
 
         Raises `ConfigurationError` with all problems, `UsageError` where nothing can be read.
         """
         where = Path(place) if place is not None else default_config()
-        artifact = predictor.read(Path(predictor_at) if predictor_at is not None else None)
-        return cls(source(where, artifact), artifact, executor)
+        default = predictor.read(Path(predictor_at) if predictor_at is not None else None)
+        loaded = load(where, default, Path(predictor_cache) if predictor_cache is not None else None)
+        return cls(loaded.plan, loaded.predictors, executor)
 
     @property
     def plan_id(self) -> str:

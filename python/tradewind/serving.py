@@ -39,6 +39,7 @@ class Serving:
     gateway: core.Gateway
     settings: Settings
     predictor: Artifact
+    """The default one; policies may name others."""
     read: str
     """Fingerprint of the files, taken before they were read: a later edit gives another."""
 
@@ -59,7 +60,7 @@ def start(settings: Settings) -> Serving:
     assembled = _assembled(settings, artifact)
     if assembled.refused:
         raise ConfigurationError(assembled.problems)
-    gateway = core.Gateway(None, [artifact.graph], settings=settings.gateway())
+    gateway = core.Gateway(None, assembled.predictors.graphs, settings=settings.gateway())
     if settings.keys is not None:
         _take_keys(gateway, settings.keys)
     serving = Serving(gateway, settings, artifact, before)
@@ -170,12 +171,13 @@ def _tenant(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assembled(settings: Settings, artifact: Artifact) -> Assembled:
-    return engine.from_files(settings.config, artifact)
+    return engine.from_files(settings.config, artifact, settings.predictor_cache)
 
 
 def _take(serving: Serving, assembled: Assembled) -> None:
     serving.gateway.set_credentials(read_credentials(assembled.plan, serving.settings.secrets_dir))
-    status = serving.gateway.swap(assembled.plan.to_json(), source=str(serving.config))
+    others = assembled.predictors.graphs[1:]
+    status = serving.gateway.swap(assembled.plan.to_json(), others, source=str(serving.config))
     for problem in assembled.problems:
         log.warning("%s", problem)
     log.info(

@@ -30,6 +30,8 @@ class Settings:
     """File or folder of resources; the shipped example where absent."""
     predictor: Path | None = None
     """Folder of the predictor artifact; the shipped one where absent."""
+    predictor_cache: Path | None = None
+    """Folder of predictors that policies name by URL, fetched once each; `~/.cache/tradewind/predictors` where absent."""
     keys: Path | None = None
     """File of caller keys (hashes). Without it only loopback is served."""
     secrets_dir: Path | None = None
@@ -98,7 +100,7 @@ class Settings:
 
 
 # Keys, credentials and plans are given to the gateway as they change, not as settings.
-_OURS = {"config", "predictor", "keys", "secrets_dir", "door", "host", "port", "asgi_port", "log_level"}
+_OURS = {"config", "predictor", "predictor_cache", "keys", "secrets_dir", "door", "host", "port", "asgi_port", "log_level"}
 
 
 @dataclass(frozen=True)

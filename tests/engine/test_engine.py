@@ -49,7 +49,7 @@ def test_a_text_is_classified_by_the_predictor_that_the_plan_names(engine: Engin
     graphs = [engine.predictor.graph, shipped.predictor.graph]
     for one in (engine, shipped):
         config = RESOURCES / "valid" / "minimal.yaml" if one is engine else engines.default_config()
-        planner = core.Planner(engines.source(config, one.predictor), graphs)
+        planner = core.Planner(engines.load(config, one.predictor).plan, graphs)
         assert planner.classify("Hi") == one.classify("Hi")
 
 
@@ -80,7 +80,7 @@ def test_a_plan_with_problems_names_each_with_its_place_once(engine: Engine) -> 
         assert str(found.value) == str(again.value)
         return found.value
 
-    source = json.loads(engines.source(RESOURCES / "valid" / "minimal.yaml", engine.predictor))
+    source = json.loads(engines.load(RESOURCES / "valid" / "minimal.yaml", engine.predictor).plan)
     source["routes"][0]["candidates"] = []
     one = refused(source)
     assert (one.path, one.message) == ("routes[0].candidates", "a route needs at least one candidate")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tradewind import core
-from tradewind.artifacts import predictor
-from tradewind.artifacts.predictor import Artifact
+from tradewind.artifacts import plan, predictor
+from tradewind.artifacts.predictor import Artifact, Predictors
 from tradewind.errors import Problem, UsageError
 from tradewind.resources import documents, folder, formats, rules
 from tradewind.resources.assemble import Assembled, assemble
@@ -28,7 +28,7 @@ def artifact(predictor_folder: Path) -> Artifact:
 
 
 def check(place: Path, artifact: Artifact) -> Assembled:
-    return assemble(folder.read(place), artifact)
+    return assemble(folder.read(place), Predictors(artifact))
 
 
 def expected(file: Path) -> list[tuple[str, str, str]]:
@@ -54,7 +54,7 @@ def test_an_invalid_file_is_refused_with_place_and_reason(file: Path, artifact: 
     marked = [number for number, line in enumerate(file.read_text().splitlines(), 1) if line.endswith("# here")]
     if marked:
         assert {problem.line for problem in found} == set(marked)
-    assert all(problem.file == str(file) for problem in found if problem.code != "no_policy")
+    assert all(problem.file == str(file) for problem in found)
 
 
 def test_every_rule_has_a_file_that_breaks_it() -> None:
@@ -133,7 +133,7 @@ def test_unknown_names_come_with_those_that_are_accepted(artifact: Artifact) -> 
 
 def test_everything_that_is_written_reaches_the_plan(artifact: Artifact) -> None:
     source = check(HERE / "valid" / "everything.yaml", artifact).plan
-    small, large = source.models
+    small, large, in_house = source.models
     assert small.id == "platform/chat/Qwen/Qwen3-8B"
     assert small.upstream.url == "http://vllm-small.platform.svc:8000/openai/v1"
     assert small.upstream.credential == "platform/keys/small"
@@ -142,10 +142,14 @@ def test_everything_that_is_written_reaches_the_plan(artifact: Artifact) -> None
     price = small.price
     assert (price.input_nanousd_per_million, price.cached_input_nanousd_per_million) == (50_000_000, 1)
     assert (small.limits.concurrent_requests, small.capabilities) == (64, ("json", "tools"))
-    assert small.latency.first_token_ms == 1200
-    assert source.profiles[large.profile].bias == pytest.approx(2.1972246)
+    assert (small.latency.first_token_ms, small.latency.output_tokens_per_second) == (1200, 125)
+    assert source.profiles[in_house.profile].bias == pytest.approx(2.1972246)
+    assert source.profiles[large.profile] == plan.Profile(
+        2.2, 0.9, latent=(0.1,), calibration=plan.Calibration(1.1), length=plan.Length(5.0), answers=12
+    )
     (route,) = source.routes
     assert (route.id, route.aliases, route.retry_attempts) == ("team-a/default", ("auto", "fast"), 0)
+    assert (route.when, route.callers) == ("size(request.tools) == 0", plan.Callers("listed", ("team-b",)))
     assert route.constraints.max_request_nanousd == 50_000_000
     assert route.constraints.when_unsatisfied == "best_effort"
     assert (route.timeouts.request_ms, route.timeouts.first_token_ms) == (90_000, 5_000)

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 SCHEMA = "tradewind.plan/v3"
@@ -98,6 +99,11 @@ class Model:
     labels: Mapping[str, str] = field(default_factory=dict)
     latency: Latency = Latency()
 
+    @cached_property
+    def text(self) -> str:
+        """As JSON has it. Written once: a controller assembles plans of the same models over and over."""
+        return _text(_model(self))
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -171,8 +177,17 @@ class PlanSource:
         }
 
     def to_json(self) -> bytes:
-        """Canonical: the same plan gives the same bytes. Its id is the core's, from its own form."""
-        return json.dumps(self.document(), ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n"
+        """Canonical: the same plan gives the same bytes, a line for each part. Its id is the core's, from its own form."""
+        profiles = (f"{json.dumps(key)}: {_text(profile_document(each))}" for key, each in sorted(self.profiles.items()))
+        models = (model.text for model in self.models)
+        routes = (_text(_route(route)) for route in self.routes)
+        parts = (
+            f'"schema": {json.dumps(self.schema)}',
+            f'"profiles": {{{_lines(profiles)}}}',
+            f'"models": [{_lines(models)}]',
+            f'"routes": [{_lines(routes)}]',
+        )
+        return ("{" + _lines(parts) + "}\n").encode()
 
 
 def from_document(document: Mapping[str, Any]) -> PlanSource:
@@ -221,6 +236,15 @@ def profile_from(document: Mapping[str, Any]) -> Profile:
         length=Length(latent=tuple(length.pop("latent", ())), **length),
         **given,
     )
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False)
+
+
+def _lines(parts: Iterable[str]) -> str:
+    joined = ",\n".join(parts)
+    return f"\n{joined}\n" if joined else ""
 
 
 def _present(**values: Any) -> dict[str, Any]:

@@ -6,17 +6,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
-from tradewind.artifacts import plan
+from tradewind.artifacts import download, plan
 from tradewind.errors import InvalidPredictor, UsageError
 
 SCHEMA = "tradewind.predictor/v1"
 MANIFEST = "manifest.json"
 GRAPH = "predictor.onnx"
+LARGEST_GRAPH = 64 << 20
+"""Bytes that are fetched of an ONNX file."""
+LARGEST_MANIFEST = 16 << 20
+"""Bytes that are fetched of a manifest."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,27 @@ class Artifact:
     """By the name that a pool's `quality.profile` gives."""
     manifest: Mapping[str, Any]
     """The whole manifest: data, scores, gates, frontier."""
+
+
+@dataclass(frozen=True)
+class Predictors:
+    """What the policies of a plan may name: the default predictor, and others by digest."""
+
+    default: Artifact
+    others: Mapping[str, Artifact] = field(default_factory=dict)
+    """By `sha256:` of the ONNX file."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """By digest, why one is not there: a sentence."""
+
+    def named(self, digest: str) -> Artifact | None:
+        """The predictor of a digest."""
+        return self.default if digest == self.default.digest else self.others.get(digest)
+
+    @property
+    def graphs(self) -> list[bytes]:
+        """The ONNX files, as the core takes them."""
+        others = (artifact for digest, artifact in sorted(self.others.items()) if digest != self.default.digest)
+        return [self.default.graph, *(artifact.graph for artifact in others)]
 
 
 def default_folder() -> Path:
@@ -66,6 +93,37 @@ def read(place: Path | None = None) -> Artifact:
     return Artifact(folder=folder, digest=digest, graph=graph, profiles=_profiles(manifest, folder), manifest=manifest)
 
 
+def default_cache() -> Path:
+    """Where fetched predictors are kept, unless a setting says otherwise."""
+    return Path.home() / ".cache" / "tradewind" / "predictors"
+
+
+def fetch(url: str, sha256: str, folder: Path, reachable: download.Reachable = download.anywhere) -> Artifact:
+    """The predictor at the URL of its ONNX file, with `manifest.json` beside it; kept in `folder` by its digest, and not
+    fetched again.
+
+    Raises `UsageError` where it cannot be had, `InvalidPredictor` where it is not what `sha256` says.
+    """
+    digest = "sha256:" + sha256.removeprefix("sha256:")
+    found = kept(digest, folder)
+    if found is not None:
+        return found
+    graph = download.fetch(url, LARGEST_GRAPH, reachable)
+    if digest_of(graph) != digest:
+        raise InvalidPredictor("invalid_predictor", f"{url} is `{digest_of(graph)}`, not `{digest}`", "digest")
+    manifest = download.fetch(urljoin(url, MANIFEST), LARGEST_MANIFEST, reachable)
+    return _keep(graph, manifest, _kept_at(digest, folder))
+
+
+def kept(digest: str, folder: Path) -> Artifact | None:
+    """A predictor that was fetched before; none where it is not there whole."""
+    try:
+        found = read(_kept_at(digest, folder))
+    except (UsageError, InvalidPredictor):
+        return None
+    return found if found.digest == digest else None
+
+
 def write_bare(folder: Path, graph: bytes) -> None:
     """Writes a graph with no more of a manifest than reading it needs: for plans that carry their profiles."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +135,28 @@ def write_bare(folder: Path, graph: bytes) -> None:
 def digest_of(graph: bytes) -> str:
     """The digest by which plans name an ONNX file."""
     return "sha256:" + hashlib.sha256(graph).hexdigest()
+
+
+def _kept_at(digest: str, folder: Path) -> Path:
+    return folder / digest.removeprefix("sha256:")
+
+
+def _keep(graph: bytes, manifest: bytes, place: Path) -> Artifact:
+    """Writes an artifact beside its place and moves it there once it has been read."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".") as beside:
+            made = Path(beside) / place.name
+            made.mkdir()
+            (made / MANIFEST).write_bytes(manifest)
+            (made / _graph_name(_manifest(made / MANIFEST), made)).write_bytes(graph)
+            read(made)
+            if place.exists():  # What is there could not be read.
+                place.rename(Path(beside) / "broken")
+            made.rename(place)
+    except OSError as error:
+        raise UsageError(f"{place} cannot be written: {error.strerror}", str(place)) from None
+    return read(place)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def decide(
     plan: Annotated[Path | None, typer.Argument(help="Plan source (.json), in place of --config.")] = None,
     config: options.Config = None,
     predictor: options.Predictor = None,
+    predictor_cache: options.PredictorCache = None,
     executor: options.ExecutorOption = Executor.native,
     at: Annotated[str | None, typer.Option(help="Time of the calls, RFC 3339. The epoch where absent.")] = None,
     seed: options.Seed = 0,
@@ -41,7 +42,9 @@ def decide(
         raise UsageError("give a plan or --config, not both", "--config")
     at_ns = nanoseconds(at) if at is not None else 0
     calls = output.read_input(input)
-    engine = Engine.from_config(plan or config, predictor_at=predictor, executor=executor.value)
+    engine = Engine.from_config(
+        plan or config, predictor_at=predictor, predictor_cache=predictor_cache, executor=executor.value
+    )
     decisions = engine.decide_lines(calls, tenant=tenant, at_ns=at_ns, seed=seed)
     if as_json:
         output.lines(decisions)

@@ -21,6 +21,10 @@ Config = Annotated[
     typer.Option(help="Folder or file of resources, or a plan source (.json). The shipped example where absent."),
 ]
 Predictor = Annotated[Path | None, typer.Option(help="Folder of a predictor artifact. The shipped one where absent.")]
+PredictorCache = Annotated[
+    Path | None,
+    typer.Option(help="Folder of predictors that policies name by URL. ~/.cache/tradewind/predictors where absent."),
+]
 ExecutorOption = Annotated[Executor, typer.Option("--executor", help="What runs the predictor.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draw of strategies that randomise.")]

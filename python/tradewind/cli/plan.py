@@ -29,12 +29,13 @@ def assemble(
     place: Place,
     to: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout where absent.")] = None,
     predictor: options.Predictor = None,
+    predictor_cache: options.PredictorCache = None,
 ) -> None:
     """Write the plan source that a gateway reads."""
     from tradewind import engine
     from tradewind.artifacts import predictor as predictors
 
-    assembled = engine.from_files(place, predictors.read(predictor))
+    assembled = engine.from_files(place, predictors.read(predictor), predictor_cache)
     if assembled.refused:
         raise ConfigurationError(assembled.problems)
     for problem in assembled.problems:
@@ -48,10 +49,11 @@ def assemble(
 def check(
     place: Annotated[Path, typer.Argument(help="Folder or file of resources, or a plan source (.json).")],
     predictor: options.Predictor = None,
+    predictor_cache: options.PredictorCache = None,
     as_json: options.Json = False,
 ) -> None:
     """Name everything that is wrong, with file, line, path and what is accepted."""
-    found = _problems(place, predictor)
+    found = _problems(place, predictor, predictor_cache)
     if as_json:
         output.document({"problems": [problem.document() for problem in found]})
     else:
@@ -61,11 +63,11 @@ def check(
     raise typer.Exit(1 if found else 0)
 
 
-def _problems(place: Path, predictor: Path | None) -> tuple[Problem, ...]:
+def _problems(place: Path, predictor: Path | None, cache: Path | None) -> tuple[Problem, ...]:
     from tradewind import engine
     from tradewind.artifacts import predictor as predictors
 
     artifact = predictors.read(predictor)
     if place.suffix == ".json":
-        return engine.plan_problems(place, artifact)
-    return engine.from_files(place, artifact).problems
+        return engine.plan_problems(place, engine.kept_predictors(place, artifact, cache))
+    return engine.from_files(place, artifact, cache).problems

@@ -25,6 +25,7 @@ def replay(
     ledger: Annotated[Path, typer.Option(help="Folder of the outcome log, or one of its files.")],
     plan: Annotated[Path, typer.Option(help="Plan source (.json), or folder or file of resources.")],
     predictor: options.Predictor = None,
+    predictor_cache: options.PredictorCache = None,
     executor: options.ExecutorOption = Executor.native,
     as_json: options.Json = False,
 ) -> None:
@@ -32,8 +33,8 @@ def replay(
     from tradewind import core, engine
     from tradewind.artifacts import predictor as predictors
 
-    artifact = predictors.read(predictor)
-    tally = Tally(core.Planner(engine.source(plan, artifact), [artifact.graph], executor.value))
+    loaded = engine.load(plan, predictors.read(predictor), predictor_cache)
+    tally = Tally(core.Planner(loaded.plan, loaded.predictors.graphs, executor.value))
     for outcome in outcomes(ledger):
         tally.add(outcome)
     document = tally.document()

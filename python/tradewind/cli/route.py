@@ -19,6 +19,7 @@ def route(
     text: Annotated[str, typer.Argument(help="A prompt.")],
     config: options.Config = None,
     predictor: options.Predictor = None,
+    predictor_cache: options.PredictorCache = None,
     executor: options.ExecutorOption = Executor.native,
     model: Annotated[str, typer.Option(help="Alias or model asked for.")] = "auto",
     willingness_to_pay: Annotated[
@@ -32,7 +33,7 @@ def route(
     """Decide on one prompt, and say why."""
     from tradewind.engine import Engine, text_body
 
-    engine = Engine.from_config(config, predictor_at=predictor, executor=executor.value)
+    engine = Engine.from_config(config, predictor_at=predictor, predictor_cache=predictor_cache, executor=executor.value)
     body = text_body(text, model)
     explanation = engine.explain(body, tenant=tenant, willingness_to_pay_usd=willingness_to_pay, seed=seed)
     if as_json:

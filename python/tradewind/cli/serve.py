@@ -57,6 +57,7 @@ class LogLevel(StrEnum):
 def serve(
     config: Annotated[Path | None, typer.Option(help="Folder or file of resources. The shipped example where absent.")] = None,
     predictor: options.Predictor = None,
+    predictor_cache: options.PredictorCache = None,
     keys: Annotated[Path | None, typer.Option(help="File of caller keys. Without it only loopback is served.")] = None,
     secrets_dir: Annotated[Path | None, typer.Option(help="Folder of upstream credentials, `secret/key` below it.")] = None,
     ledger_dir: Annotated[Path | None, typer.Option(help="Folder of the outcome log. `ledger` where absent.")] = None,
@@ -83,6 +84,7 @@ def serve(
         os.environ,
         config=config,
         predictor=predictor,
+        predictor_cache=predictor_cache,
         keys=keys,
         secrets_dir=secrets_dir,
         ledger_dir=ledger_dir,

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from tradewind import core
 from tradewind.artifacts import plan
-from tradewind.artifacts.predictor import Artifact
+from tradewind.artifacts.predictor import Artifact, Predictors
 from tradewind.errors import Problem, listed, unknown
-from tradewind.resources import formats, problems
-from tradewind.resources.documents import Path
+from tradewind.resources import formats, problems, profiles, tenants
+from tradewind.resources.documents import Document, Path
 from tradewind.resources.folder import Resources, Sourced
 from tradewind.resources.model_pool import Model, ModelPool, Upstream
 from tradewind.resources.origins import Origins
+from tradewind.resources.profiles import MOST_LISTED
 from tradewind.resources.routing_policy import Constraints, RoutingPolicy, Strategy, Timeouts
-
-MOST_LISTED = 12
-"""Names that a message lists; `accepted` has them all."""
+from tradewind.resources.tenants import Tenants
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """A plan source and all problems: of the resources, and of the plan that they make."""
+    """A plan source, the predictors that it names, and all problems: of the resources, and of the plan that they make."""
 
     plan: plan.PlanSource
+    predictors: Predictors
     problems: tuple[Problem, ...]
 
     @property
@@ -35,67 +34,119 @@ class Assembled:
         return any(problem.severity == "error" for problem in self.problems)
 
 
-def assemble(resources: Resources, predictor: Artifact) -> Assembled:
+@dataclass(frozen=True)
+class Given:
+    """What a plan is assembled from."""
+
+    resources: Resources
+    predictors: Predictors
+    unusable: frozenset[str]
+    """Models, `namespace/pool/name`, that cannot be called: they are left out."""
+    tenants: Tenants
+
+
+@dataclass(frozen=True)
+class Made:
+    """What has been assembled so far."""
+
+    origins: Origins = field(default_factory=Origins)
+    profiles: profiles.Table = field(default_factory=profiles.Table)
+    keys: dict[str, str | None] = field(default_factory=dict)
+    """By model, the key of its own profile; none where that is wrong."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+def assemble(resources: Resources, predictors: Predictors, unusable: frozenset[str] = frozenset()) -> Assembled:
     """Assembles a plan source, and compiles it to learn the remaining problems.
 
-    What refers to something that is wrong is left out, so that one mistake is named once.
+    What refers to something that is wrong is left out, so that one mistake is named once. So are the models that are
+    `unusable`, and policies that have no others.
     """
-    origins = Origins()
-    wrong = list(resources.problems)
-    profiles: dict[str, plan.Profile] = {}
-    models = [model for pool in _in_order(resources) for model in _models(pool, predictor, origins, profiles, wrong)]
-    routes = [_route(sourced, resources, predictor, origins, wrong) for sourced in by_priority(resources)]
-    source = plan.PlanSource(profiles, tuple(models), tuple(route for route in routes if route is not None))
-    if not resources.policies and not wrong:
-        wrong.append(Problem("no_policy", "there is no RoutingPolicy: no call would be routed"))
-    found = core.check_plan(source.to_json(), [predictor.graph])
-    wrong += [origins.locate(problem) for problem in found]
-    return Assembled(source, tuple(wrong))
+    given = Given(resources, predictors, unusable, tenants.of(resources))
+    made = Made(problems=list(resources.problems))
+    models = [model for pool in _in_order(resources) for model in _models(pool, given, made)]
+    routes = [route for policy in by_priority(resources) for route in _route(policy, given, made)]
+    source = plan.PlanSource(made.profiles.by_key, tuple(models), tuple(routes))
+    used = {route.predictor for route in routes}
+    others = {digest: artifact for digest, artifact in predictors.others.items() if digest in used}
+    named = Predictors(predictors.default, others, predictors.missing)
+    found = core.check_plan(source.to_json(), named.graphs)
+    made.problems.extend(made.origins.locate(problem) for problem in found)
+    return Assembled(source, named, tuple(made.problems))
 
 
 def by_priority(resources: Resources) -> list[Sourced[RoutingPolicy]]:
-    """Policies as conflicts are settled: larger priority first, then by name. Namespaces do not conflict."""
+    """Policies as conflicts are settled: larger priority first, then the older, then by name. Namespaces do not conflict."""
     return sorted(
         resources.policies.values(),
         key=lambda sourced: (
             sourced.resource.metadata.namespace,
             -sourced.resource.spec.priority,
+            sourced.document.created,
             sourced.resource.metadata.name,
         ),
     )
+
+
+def predictors_wanted(resources: Resources) -> list[tuple[str, str]]:
+    """Digest and URL of each predictor that a policy names; a digest may have several URLs."""
+    found = {
+        (_digest(named.sha256), named.url)
+        for policy in resources.policies.values()
+        if (named := policy.resource.spec.predictor) is not None and named.sha256 is not None and named.url is not None
+    }
+    return sorted(found)
 
 
 def _in_order(resources: Resources) -> list[Sourced[ModelPool]]:
     return [resources.pools[name] for name in sorted(resources.pools)]
 
 
-def _models(
-    sourced: Sourced[ModelPool],
-    predictor: Artifact,
-    origins: Origins,
-    profiles: dict[str, plan.Profile],
-    wrong: list[Problem],
-) -> Iterator[plan.Model]:
-    for index, model in enumerate(sourced.resource.spec.models):
-        path: Path = ("spec", "models", index)
-        profile = _profile(model, predictor)
-        if profile is None:
-            wrong.append(_unknown_profile(sourced, (*path, "quality", "profile"), model.quality.profile or "", predictor))
-        origins.add_model(sourced.document, path)
-        # The plan is refused already; an average profile lets the core find what else is wrong.
-        profile = profile or plan.Profile(bias=0.0)
-        key = plan.profile_key(profile)
-        profiles[key] = profile
-        yield _model(sourced.resource, model, key)
+def _models(sourced: Sourced[ModelPool], given: Given, made: Made) -> Iterator[plan.Model]:
+    pool = sourced.resource
+    usable = [(index, model) for index, model in enumerate(pool.spec.models) if _id(pool, model) not in given.unusable]
+    keys = tuple([_own_key(sourced, index, given, made) for index, _ in usable])
+    for index, _ in usable:
+        made.origins.add_model(sourced.document, ("spec", "models", index))
+    remembered = _MODELS.get(sourced.document)
+    wanted = (keys, tuple(index for index, _ in usable))
+    if remembered is None or remembered[0] != wanted:
+        models = tuple(_model(pool, model, key) for (_, model), key in zip(usable, keys, strict=True))
+        remembered = _MODELS[sourced.document] = (wanted, models)
+    yield from remembered[1]
+
+
+# A controller assembles all pools for each event of one: what a pool became is kept for as long as its document.
+_MODELS: WeakKeyDictionary[Document, tuple[object, tuple[plan.Model, ...]]] = WeakKeyDictionary()
+
+
+def _own_key(sourced: Sourced[ModelPool], index: int, given: Given, made: Made) -> str:
+    pool, model = sourced.resource, sourced.resource.spec.models[index]
+    found = profiles.find(model, pool.metadata.namespace, given.resources, given.predictors)
+    if isinstance(found, plan.Profile):
+        key = made.keys[_id(pool, model)] = made.profiles.add(found)
+        return key
+    if found is not None:
+        path: Path = ("spec", "models", index, *found.field)
+        made.problems.append(problems.problem(sourced.document, path, found.code, found.message, found.accepted))
+    made.keys[_id(pool, model)] = None
+    # The plan is refused already; an average profile lets the core find what else is wrong.
+    return made.profiles.add(_AVERAGE)
+
+
+_AVERAGE = plan.Profile(bias=0.0)
+
+
+def _id(pool: ModelPool, model: Model) -> str:
+    return f"{pool.metadata.namespace}/{pool.metadata.name}/{model.name}"
 
 
 def _model(pool: ModelPool, model: Model, profile: str) -> plan.Model:
-    namespace, price, limits = pool.metadata.namespace, model.price, model.limits
-    cached = price.cached_input_per_million
-    first_token = model.latency.first_token
+    price, limits, latency = model.price, model.limits, model.latency
+    cached, first_token = price.cached_input_per_million, latency.first_token
     return plan.Model(
-        id=f"{namespace}/{pool.metadata.name}/{model.name}",
-        upstream=_upstream(namespace, model.name, model.upstream),
+        id=_id(pool, model),
+        upstream=_upstream(pool.metadata.namespace, model.name, model.upstream),
         price=plan.Price(
             formats.nanousd(price.input_per_million),
             formats.nanousd(price.output_per_million),
@@ -103,9 +154,11 @@ def _model(pool: ModelPool, model: Model, profile: str) -> plan.Model:
         ),
         limits=plan.Limits(limits.context_tokens, limits.output_tokens, limits.concurrent_requests_per_gateway),
         profile=profile,
-        capabilities=tuple(sorted({capability.lower() for capability in model.capabilities})),
+        capabilities=tuple(sorted(capability.lower() for capability in model.capabilities)),
         labels=model.labels,
-        latency=plan.Latency(formats.milliseconds(first_token) if first_token is not None else None),
+        latency=plan.Latency(
+            formats.milliseconds(first_token) if first_token is not None else None, latency.output_tokens_per_second
+        ),
     )
 
 
@@ -123,83 +176,175 @@ def _upstream(namespace: str, name: str, upstream: Upstream) -> plan.Upstream:
     )
 
 
-def _profile(model: Model, predictor: Artifact) -> plan.Profile | None:
-    if model.quality.prior is not None:
-        prior = formats.number(model.quality.prior)
-        return plan.Profile(bias=math.log(prior / (1 - prior)))
-    return predictor.profiles.get(model.quality.profile or "")
+Candidates = list[tuple[str, Model]]
+"""Models of the pools that a policy refers to, with their ids."""
 
 
-def _unknown_profile(sourced: Sourced[ModelPool], path: Path, name: str, predictor: Artifact) -> Problem:
-    known = sorted(predictor.profiles)
-    close = difflib.get_close_matches(name, known, n=MOST_LISTED, cutoff=0.4)
-    shown = close or known[:MOST_LISTED]
-    rest = len(known) - len(shown)
-    message = unknown("profile", name, shown) + (
-        f" and {rest} more; or give a `prior` instead" if rest else "; or give a `prior` instead"
-    )
-    return problems.problem(sourced.document, path, "unknown_name", message, tuple(known))
-
-
-def _route(
-    sourced: Sourced[RoutingPolicy],
-    resources: Resources,
-    predictor: Artifact,
-    origins: Origins,
-    wrong: list[Problem],
-) -> plan.Route | None:
-    policy, document = sourced.resource, sourced.document
-    candidates: list[str] = []
-    complete = True
-    for index, ref in enumerate(policy.spec.pool_refs):
-        key = (ref.namespace or policy.metadata.namespace, ref.name)
-        pool = resources.pools.get(key)
-        if pool is not None:
-            candidates += [f"{key[0]}/{key[1]}/{model.name}" for model in pool.resource.spec.models]
-            continue
-        complete = False
-        if ("ModelPool", *key) not in resources.broken:
-            known = tuple(sorted("/".join(name) for name in resources.pools))
-            message = unknown("pool", "/".join(key), known[:MOST_LISTED])
-            wrong.append(problems.problem(document, ("spec", "poolRefs", index), "missing_pool", message, known))
-    if not complete:
-        return None
-    wrong += _unmatched_labels(sourced, resources)
-    origins.add_route(document)
-    return plan.Route(
+def _route(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Iterator[plan.Route]:
+    """The route of a policy; none where it cannot be one."""
+    policy = sourced.resource
+    candidates = _candidates(sourced, given, made)
+    predictor = _predictor(sourced, given, made)
+    if candidates is None or predictor is None:
+        return
+    made.problems.extend(_unmatched_labels(sourced, candidates))
+    own = _profiles(sourced, candidates, predictor, made)
+    usable = _usable(sourced, candidates, given, made)
+    if own is None or not usable:
+        return
+    made.origins.add_route(sourced.document)
+    yield plan.Route(
         id=f"{policy.metadata.namespace}/{policy.metadata.name}",
         aliases=tuple(policy.spec.match.models),
         predictor=predictor.digest,
-        candidates=tuple(candidates),
-        strategy=_strategy(policy.spec.strategy),
+        candidates=tuple(id for id, _ in usable),
+        strategy=_strategy(policy.spec.strategy, candidates, given.unusable),
         constraints=_constraints(policy.spec.constraints),
         timeouts=_timeouts(policy.spec.timeouts),
         retry_attempts=policy.spec.retry.attempts,
+        when=policy.spec.match.when,
+        callers=tenants.callers(policy.spec.callers, policy.metadata.namespace, given.tenants),
+        profiles={id: key for id, key in own.items() if id not in given.unusable},
     )
 
 
-def _unmatched_labels(sourced: Sourced[RoutingPolicy], resources: Resources) -> Iterator[Problem]:
-    policy = sourced.resource
-    wanted = policy.spec.constraints.models.match_labels
-    pools = [resources.pools[ref.namespace or policy.metadata.namespace, ref.name] for ref in policy.spec.pool_refs]
-    models = [model for pool in pools for model in pool.resource.spec.models]
-    if wanted and not any(wanted.items() <= model.labels.items() for model in models):
+def _candidates(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Candidates | None:
+    """None where a pool is missing, closed to the policy, or named twice."""
+    namespace, refs = sourced.resource.metadata.namespace, sourced.resource.spec.pool_refs
+    keys = [(ref.namespace or namespace, ref.name) for ref in refs]
+    pools = [_pool(sourced, index, key, given, made) for index, key in enumerate(keys)]
+    if len(set(keys)) < len(keys):  # The table's rule of this name does not know the policy's namespace.
+        twice = listed(sorted({"/".join(key) for key in keys if keys.count(key) > 1}))
+        message = f"a pool is referred to twice, with and without its namespace: {twice}"
+        made.problems.append(problems.problem(sourced.document, ("spec", "poolRefs"), "duplicate_pool", message))
+        return None
+    if None in pools:
+        return None
+    return [(_id(pool.resource, model), model) for pool in pools if pool is not None for model in pool.resource.spec.models]
+
+
+def _pool(
+    sourced: Sourced[RoutingPolicy], index: int, key: tuple[str, str], given: Given, made: Made
+) -> Sourced[ModelPool] | None:
+    """A pool that a policy may refer to."""
+    wrong = _wrong_pool(sourced.resource.metadata.namespace, key, given)
+    if wrong is None:
+        return given.resources.pools.get(key)
+    made.problems.append(problems.problem(sourced.document, ("spec", "poolRefs", index), *wrong))
+    return None
+
+
+def _wrong_pool(namespace: str, key: tuple[str, str], given: Given) -> tuple[str, str, tuple[str, ...]] | None:
+    """Code, message and accepted values, where a pool cannot be referred to from a namespace."""
+    pool = given.resources.pools.get(key)
+    if pool is None:
+        if ("ModelPool", *key) in given.resources.broken:
+            return None
+        # The pools that others keep to themselves are not this policy's to know.
+        known = tuple("/".join(name) for name, each in sorted(given.resources.pools.items()) if _open(each, namespace, given))
+        return "missing_pool", unknown("pool", "/".join(key), known[:MOST_LISTED]), known
+    if _open(pool, namespace, given):
+        return None
+    message = f"ModelPool `{'/'.join(key)}` does not allow namespace `{namespace}`: its `allowedNamespaces` would have to"
+    return "not_permitted", message, ()
+
+
+def _open(pool: Sourced[ModelPool], namespace: str, given: Given) -> bool:
+    home = pool.resource.metadata.namespace
+    return home == namespace or tenants.admits(pool.resource.spec.allowed_namespaces, namespace, given.tenants)
+
+
+def _predictor(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Artifact | None:
+    named = sourced.resource.spec.predictor
+    if named is None or named.sha256 is None:
+        return given.predictors.default
+    digest = _digest(named.sha256)
+    found = given.predictors.named(digest)
+    if found is None:
+        why = given.predictors.missing.get(digest, "it has not been fetched")
+        message = f"the predictor `{digest}` is missing: {why}"
+        made.problems.append(problems.problem(sourced.document, ("spec", "predictor"), "missing_predictor", message))
+    return found
+
+
+def _digest(sha256: str) -> str:
+    return "sha256:" + sha256.removeprefix("sha256:")
+
+
+def _profiles(
+    sourced: Sourced[RoutingPolicy], candidates: Candidates, predictor: Artifact, made: Made
+) -> dict[str, str] | None:
+    """Keys of the profiles that a route's predictor reads in place of the models' own; none where it does not know one."""
+    found: dict[str, str] = {}
+    strange: list[str] = []
+    for id, model in candidates:
+        name = model.quality.profile
+        if name is None or made.keys.get(id) is None:
+            continue
+        if name not in predictor.profiles:
+            strange.append(id)
+        elif (key := made.profiles.add(predictor.profiles[name])) != made.keys[id]:
+            found[id] = key
+    if not strange:
+        return found
+    path: Path = ("spec", "predictor") if sourced.resource.spec.predictor is not None else ("spec",)
+    message = f"the predictor of this policy, `{predictor.digest}`, knows no profile of {listed(strange[:MOST_LISTED])}"
+    known = tuple(sorted(predictor.profiles))
+    made.problems.append(problems.problem(sourced.document, path, "unknown_name", message, known))
+    return None
+
+
+def _unmatched_labels(sourced: Sourced[RoutingPolicy], candidates: Candidates) -> Iterator[Problem]:
+    wanted = sourced.resource.spec.constraints.models.match_labels
+    if not any(_carries(model, wanted) for _, model in candidates):
         path = ("spec", "constraints", "models", "matchLabels")
         labels = listed([f"{key}: {value}" for key, value in wanted.items()])
         message = f"no model of this policy carries {labels}: every call would be refused"
         yield problems.problem(sourced.document, path, "no_candidate", message)
 
 
-def _strategy(strategy: Strategy) -> dict[str, object]:
+def _carries(model: Model, labels: dict[str, str]) -> bool:
+    return labels.items() <= model.labels.items()
+
+
+def _usable(sourced: Sourced[RoutingPolicy], candidates: Candidates, given: Given, made: Made) -> Candidates:
+    """The candidates that can be called; none where no call could go to one of them."""
+    if not any(id in given.unusable for id, _ in candidates):
+        return candidates
+    usable = [(id, model) for id, model in candidates if id not in given.unusable]
+    wanted = sourced.resource.spec.constraints.models.match_labels
+    if any(_carries(model, wanted) for _, model in usable):
+        return usable
+    message = "no model of this policy can be called; its pools say why"
+    made.problems.append(
+        problems.problem(sourced.document, ("spec", "poolRefs"), "no_usable_model", message, severity="warning")
+    )
+    return []
+
+
+def _strategy(strategy: Strategy, candidates: Candidates, unusable: frozenset[str]) -> dict[str, object]:
     if strategy.utility is not None:
         willingness = formats.number(strategy.utility.willingness_to_pay_usd)
         return {"type": "utility", "utility": {"willingness_to_pay_usd": willingness}}
+    lost = _lost(candidates, unusable)
     if strategy.pinned is not None:
-        return {"type": "pinned", "pinned": {"model": strategy.pinned.model}}
+        # By quality, as it orders the stand-ins of a model that rests.
+        pinned = strategy.pinned.model
+        return {"type": "best"} if pinned in lost else {"type": "pinned", "pinned": {"model": pinned}}
     if strategy.weighted is not None:
-        weights = {weight.model: weight.weight for weight in strategy.weighted.weights}
+        weights = {weight.model: weight.weight for weight in strategy.weighted.weights if weight.model not in lost}
+        if lost and not any(weights.values()):
+            return {"type": "best"}
         return {"type": "weighted", "weighted": {"weights": dict(sorted(weights.items()))}}
     return {"type": strategy.type.lower()}
+
+
+def _lost(candidates: Candidates, unusable: frozenset[str]) -> set[str]:
+    """Names and ids by which a strategy would mean a model that cannot be called. A name means the first that has it."""
+    first: dict[str, str] = {}
+    for id, model in candidates:
+        first.setdefault(model.name, id)
+    return {name for name, id in first.items() if id in unusable} | {id for id, _ in candidates if id in unusable}
 
 
 def _constraints(constraints: Constraints) -> plan.Constraints:

@@ -23,7 +23,7 @@ DEEPEST = 32
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Document:
     """One YAML document, or object of a cluster, as plain values, and where each of them stands."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
@@ -49,7 +50,7 @@ _SERVED_METADATA = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sourced(Generic[Kind]):
     """A resource and the document it was read from."""
 
@@ -116,7 +117,8 @@ def parse(found: list[Document], wrong: list[Problem] | None = None) -> Resource
     broken: set[tuple[str, str, str]] = set()
     all_problems = list(wrong or ())
     for document in found:
-        resource = _resource(document, all_problems)
+        resource, found_wrong = _validated(document)
+        all_problems += found_wrong
         match resource:
             case None:
                 namespace = document.at("metadata", "namespace") or "default"
@@ -130,6 +132,21 @@ def parse(found: list[Document], wrong: list[Problem] | None = None) -> Resource
             case Namespace(metadata=local):
                 _add(namespaces, local.name, Sourced(resource, document), all_problems)
     return Resources(pools, policies, namespaces, config_maps, frozenset(broken), tuple(all_problems))
+
+
+Validated = tuple[Resource | None, tuple[Problem, ...]]
+
+
+def _validated(document: Document) -> Validated:
+    found = _VALIDATED.get(document)
+    if found is None:
+        wrong: list[Problem] = []
+        found = _VALIDATED[document] = (_resource(document, wrong), tuple(wrong))
+    return found
+
+
+# A controller reads all of its objects again for each event of one.
+_VALIDATED: WeakKeyDictionary[Document, Validated] = WeakKeyDictionary()
 
 
 def _resource(document: Document, wrong: list[Problem]) -> Resource | None:

@@ -22,6 +22,7 @@ _MODEL: Mapping[str, Path] = {
     "limits.output_tokens": ("limits", "outputTokens"),
     "limits.concurrent_requests": ("limits", "concurrentRequestsPerGateway"),
     "latency.first_token_ms": ("latency", "firstToken"),
+    "latency.output_tokens_per_second": ("latency", "outputTokensPerSecond"),
     "upstream.dialect": ("upstream", "dialect"),
     "upstream": ("upstream",),
     "profile": ("quality",),
@@ -41,6 +42,10 @@ _ROUTE: Mapping[str, Path] = {
     "timeouts.stream_idle_ms": ("timeouts", "streamIdle"),
     "retry_attempts": ("retry", "attempts"),
     "aliases": ("match", "models"),
+    "when": ("match", "when"),
+    "callers": ("callers",),
+    "predictor": ("predictor",),
+    "profiles": ("predictor",),
     "candidates": ("poolRefs",),
 }
 _PLACE = re.compile(r"^(models|routes)\[(\d+)\]\.?(.*)$")
