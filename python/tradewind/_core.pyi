@@ -27,6 +27,7 @@ __all__ = [
     "featurize",
     "issue_certificate",
     "make_ca",
+    "plan_id",
     "run_simulator",
     "tables",
     "tokenize",
@@ -54,6 +55,9 @@ def error_codes() -> str:
 
 def tables() -> str:
     """The core's tables as JSON: strategies, policies, capabilities, dialects, executors."""
+
+def plan_id(plan: bytes) -> str:
+    """The id that a plan source has once it is compiled, `sha256:`."""
 
 def check_plan(plan: bytes, predictors: list[bytes]) -> str:
     """All problems of a plan source as JSON: `[{code, severity, path, message, accepted}]`; empty if it compiles."""

@@ -35,6 +35,7 @@ __all__ = [
     "issue_certificate",
     "make_ca",
     "onnxruntime_library",
+    "plan_id",
     "run_simulator",
     "tables",
     "tokenize",
@@ -85,6 +86,12 @@ def tables() -> dict[str, Any]:
     """The core's tables: strategies, policies, capabilities, dialects, executors."""
     found: dict[str, Any] = json.loads(_core.tables())
     return found
+
+
+def plan_id(plan: bytes) -> str:
+    """The id that a plan source has once it is compiled, `sha256:`. Raises `InvalidPlan` where it cannot be read."""
+    with typed_errors():
+        return _core.plan_id(plan)
 
 
 def check_plan(plan: bytes, predictors: list[bytes]) -> list[dict[str, Any]]:

@@ -220,6 +220,14 @@ pub fn check_plan(py: Python<'_>, plan: Vec<u8>, predictors: Vec<Vec<u8>>) -> Py
     })
 }
 
+/// The id that a plan source has once it is compiled: of its canonical form.
+#[pyfunction]
+pub fn plan_id(plan: &[u8]) -> PyResult<String> {
+    let source = serde_json::from_slice(plan)
+        .map_err(|error| raise(Error::new(Code::InvalidPlan, "", format!("the plan source cannot be read: {error}"))))?;
+    Ok(plan::id(&source))
+}
+
 /// The list of errors as JSON: `[{code, side, retry, status, type, about}]`.
 #[pyfunction]
 pub fn error_codes() -> PyResult<String> {
