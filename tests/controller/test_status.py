@@ -36,7 +36,7 @@ def session(name: str, serial: int, **known: Any) -> Session:
         "reject": None,
         "lacks": (),
         "trust": "",
-        "current": True,
+        "expected": "sha256:x",
         "parked": True,
     }
     return Session(**(given | known))

@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import Any
 
 SCHEMA = "tradewind.plan/v3"
+VERSION = 3
+"""As data planes say which schema they read."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Recorder:
         body: Object = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{about['name']}.", "namespace": about["namespace"]},
+            "metadata": {"generateName": f"{about['name'][:200]}-", "namespace": about["namespace"]},
             "eventTime": now,
             "reportingController": "tradewind.dev/controller",
             "reportingInstance": self._instance[:128],
@@ -67,4 +67,4 @@ class Recorder:
             try:
                 await self._kube.request("POST", path, body=body)
             except (ApiError, Unreachable) as error:
-                log.debug("an Event is lost: %s", error)
+                log.warning("an Event is lost: %s", error)

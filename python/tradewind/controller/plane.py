@@ -29,8 +29,8 @@ class Session:
     reject: Mapping[str, str] | None
     lacks: tuple[str, ...]
     trust: str
-    current: bool
-    """Whether it reads the plan schema of this version."""
+    expected: str
+    """Id of the plan that it is to have; empty where its version names plans differently."""
     parked: bool
 
     @classmethod
@@ -48,7 +48,7 @@ class Session:
             row["reject"],
             tuple(row["lacks"]),
             row["trust"],
-            row["schema"] == plan.VERSION,
+            row["expected"]["plan"] if row["expected"] and row["schema"] == plan.VERSION else "",
             row["parked"],
         )
 

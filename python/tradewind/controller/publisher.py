@@ -156,6 +156,5 @@ def _astray(session: Session, published: Published) -> bool:
         return False
     if session.serial > published.serial:
         return True
-    # A sidecar's plan is its own, and so is that of an older version: only whoever has the whole plan can hold another one.
-    whole = session.role == "gateway" and session.current
-    return whole and session.serial == published.serial > 0 and session.plan not in ("", published.plan_id)
+    same = session.serial == published.serial > 0
+    return same and session.expected != "" and session.plan not in ("", session.expected)
