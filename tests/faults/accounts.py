@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from calls import Seen
-from processes import Upstream
+
+from simulators import Upstream
 
 Document = dict[str, Any]
 Figures = tuple[int, ...]

@@ -13,9 +13,11 @@ import calls
 import httpx
 import processes
 from calls import Kind, Seen
-from processes import Gateway, Upstream
+from processes import Gateway
 
 import doors
+import simulators
+from simulators import Upstream
 
 CALLS = 64
 ANSWER = "".join(f" word{number}" for number in range(400))
@@ -44,7 +46,7 @@ async def all_of_them(
 def test_every_call_without_a_first_byte_is_answered_by_another_model(tmp_path: Path, predictor_folder: Path) -> None:
     # No first token comes before the kill, however slow the machine is.
     with (
-        processes.upstreams(tmp_path, dear=("--first-token-ms", "10000"), spare=()) as (dear, spare),
+        simulators.upstreams(tmp_path, dear=("--first-token-ms", "10000"), spare=()) as (dear, spare),
         processes.gateway(tmp_path, predictor_folder, dear, spare) as gateway,
     ):
 
@@ -71,7 +73,7 @@ def test_every_started_stream_is_a_prefix_of_its_answer_and_then_an_error(tmp_pa
     # Twenty seconds an answer: none is complete at the kill.
     slow = ("--token-rate", "20", "--answers", str(table))
     with (
-        processes.upstreams(tmp_path, dear=slow, spare=()) as (dear, spare),
+        simulators.upstreams(tmp_path, dear=slow, spare=()) as (dear, spare),
         processes.gateway(tmp_path, predictor_folder, dear, spare) as gateway,
     ):
 

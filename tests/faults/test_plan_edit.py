@@ -14,6 +14,8 @@ import processes
 from calls import KINDS, Seen
 from processes import Gateway
 
+import simulators
+
 Document = dict[str, Any]
 
 
@@ -61,7 +63,7 @@ async def story(gateway: Gateway, new_text: str) -> tuple[str, str, list[list[Se
 
 def test_an_edit_under_load_fails_no_call_and_a_broken_one_changes_nothing(tmp_path: Path, predictor_folder: Path) -> None:
     with (
-        processes.upstreams(tmp_path, one=(), two=()) as (one, two),
+        simulators.upstreams(tmp_path, one=(), two=()) as (one, two),
         processes.gateway(tmp_path, predictor_folder, one, two) as gateway,
     ):
         old, new, callers = asyncio.run(story(gateway, processes.resources(two, one)))
