@@ -96,9 +96,9 @@ def logs() -> list[tuple[str, str]]:
 
 
 @contextmanager
-def folder() -> Iterator[Path]:
-    """A folder in memory where that is large enough, else on disk; removed in the end."""
-    place = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM else Path(tempfile.gettempdir())
+def folder(room: int = _ROOM) -> Iterator[Path]:
+    """A folder in memory where there is room for so many bytes, else on disk; removed in the end."""
+    place = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > room else Path(tempfile.gettempdir())
     for left in place.glob(f"{_PREFIX}*"):
         # Of a run that was killed.
         if not Path("/proc", left.name.removeprefix(_PREFIX).split("-")[0]).exists():

@@ -207,6 +207,9 @@ class Cluster:
             endpoint_reconciler_type="none",
             audit_policy_file=str(self.folder / "audit.json"),
             audit_log_path=str(self.audit_log),
+            audit_log_maxsize="1000",
+            # Without it, open watches hold a SIGTERM up for a minute.
+            shutdown_watch_termination_grace_period="1s",
         )
 
     def _manager(self, port: int) -> Child:
