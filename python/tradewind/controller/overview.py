@@ -38,23 +38,21 @@ async def collect(settings: ControllerSettings, controllers: tuple[str, ...], pr
 async def _collect(connection: Kube, settings: ControllerSettings, controllers: tuple[str, ...], probe: bool) -> dict[str, Any]:
     namespace = program.Replica.of(settings).namespace
     place = published.Place(connection, namespace, settings.plan_name)
-    plan, lease, (pods, _), *found = await asyncio.gather(
-        place.read(),
-        connection.get(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{settings.lease_name}"),
-        connection.items(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": settings.gateway_selector}),
-        *(connection.items(f"/apis/{reconcile.API_VERSION}/{plural}") for plural in program.RESOURCES.values()),
-    )
+    plan = await place.read()
+    lease = await connection.get(f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{settings.lease_name}")
+    pods, _ = await connection.items(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": settings.gateway_selector})
+    pools, _ = await connection.items(f"/apis/{reconcile.API_VERSION}/modelpools")
+    policies, _ = await connection.items(f"/apis/{reconcile.API_VERSION}/routingpolicies")
     sessions, unknown = await _sessions(connection, namespace, controllers)
     rows = [_pod(store.Pod.of(pod), pod, sessions, plan) for pod in pods]
     rows += [_sidecar(session, plan) for session in sessions.values() if session["role"] == "sidecar"]
     if probe:
         await asyncio.gather(*(_probe(connection, row) for row in rows if row["role"] == "gateway"))
-    pools, policies = ([_object(body) for body in bodies] for bodies, _ in found)
     return {
         "plan": {"id": plan.plan_id, "lineage": plan.lineage, "serial": plan.serial} if plan is not None else None,
         "leader": ((lease or {}).get("spec") or {}).get("holderIdentity") or None,
-        "pools": pools,
-        "policies": policies,
+        "pools": [_object(body) for body in pools],
+        "policies": [_object(body) for body in policies],
         "pods": [{key: value for key, value in row.items() if key != "address"} for row in rows],
         "unknown": unknown,
     }

@@ -198,7 +198,7 @@ def _route(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Iterato
         aliases=tuple(policy.spec.match.models),
         predictor=predictor.digest,
         candidates=tuple(id for id, _ in usable),
-        strategy=_strategy(policy.spec.strategy, candidates, given.unusable),
+        strategy=_strategy(policy.spec.strategy, _lost(sourced, candidates, given)),
         constraints=_constraints(policy.spec.constraints),
         timeouts=_timeouts(policy.spec.timeouts),
         retry_attempts=policy.spec.retry.attempts,
@@ -209,7 +209,7 @@ def _route(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Iterato
 
 
 def _candidates(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Candidates | None:
-    """None where a pool is missing, closed to the policy, or named twice."""
+    """Of the pools that are there and open to the policy; none where there is no such pool, or one is named twice."""
     namespace, refs = sourced.resource.metadata.namespace, sourced.resource.spec.pool_refs
     keys = [(ref.namespace or namespace, ref.name) for ref in refs]
     pools = [_pool(sourced, index, key, given, made) for index, key in enumerate(keys)]
@@ -218,9 +218,8 @@ def _candidates(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Ca
         message = f"a pool is referred to twice, with and without its namespace: {twice}"
         made.problems.append(problems.problem(sourced.document, ("spec", "poolRefs"), "duplicate_pool", message))
         return None
-    if None in pools:
-        return None
-    return [(_id(pool.resource, model), model) for pool in pools if pool is not None for model in pool.resource.spec.models]
+    found = [(_id(pool.resource, model), model) for pool in pools if pool is not None for model in pool.resource.spec.models]
+    return found or None
 
 
 def _pool(
@@ -322,11 +321,10 @@ def _usable(sourced: Sourced[RoutingPolicy], candidates: Candidates, given: Give
     return []
 
 
-def _strategy(strategy: Strategy, candidates: Candidates, unusable: frozenset[str]) -> dict[str, object]:
+def _strategy(strategy: Strategy, lost: set[str]) -> dict[str, object]:
     if strategy.utility is not None:
         willingness = formats.number(strategy.utility.willingness_to_pay_usd)
         return {"type": "utility", "utility": {"willingness_to_pay_usd": willingness}}
-    lost = _lost(candidates, unusable)
     if strategy.pinned is not None:
         # By quality, as it orders the stand-ins of a model that rests.
         pinned = strategy.pinned.model
@@ -339,12 +337,25 @@ def _strategy(strategy: Strategy, candidates: Candidates, unusable: frozenset[st
     return {"type": strategy.type.lower()}
 
 
-def _lost(candidates: Candidates, unusable: frozenset[str]) -> set[str]:
-    """Names and ids by which a strategy would mean a model that cannot be called. A name means the first that has it."""
+def _lost(sourced: Sourced[RoutingPolicy], candidates: Candidates, given: Given) -> set[str]:
+    """Names and ids by which the strategy means a model that cannot be called. A name means the first that has it; one that
+    nobody has belongs to a missing pool, where there is one, and is a mistake otherwise.
+    """
     first: dict[str, str] = {}
     for id, model in candidates:
         first.setdefault(model.name, id)
-    return {name for name, id in first.items() if id in unusable} | {id for id, _ in candidates if id in unusable}
+    lost = {name for name, id in first.items() if id in given.unusable} | {id for id, _ in candidates if id in given.unusable}
+    pools = {tuple(id.split("/", 2)[:2]) for id, _ in candidates}
+    if len(pools) == len(sourced.resource.spec.pool_refs):
+        return lost
+    known = first.keys() | {id for id, _ in candidates}
+    return lost | {name for name in _named(sourced.resource.spec.strategy) if name not in known}
+
+
+def _named(strategy: Strategy) -> list[str]:
+    if strategy.pinned is not None:
+        return [strategy.pinned.model]
+    return [weight.model for weight in strategy.weighted.weights] if strategy.weighted is not None else []
 
 
 def _constraints(constraints: Constraints) -> plan.Constraints:
