@@ -37,12 +37,10 @@ REFERENCES = {
     "missing_profile": "ProfileNotFound",
 }
 """Codes of problems that lie outside the object, and the reasons of ResolvedRefs that they become."""
-REFUSALS = {
-    "invalid_expression": "InvalidExpression",
-    "invalid_strategy": "InvalidStrategy",
-    "unknown_profile": "UnknownProfile",
-}
+REFUSALS = {"invalid_expression": "InvalidExpression", "invalid_strategy": "InvalidStrategy"}
 """Codes of problems of the object itself, and the reasons of Accepted that they become; `Invalid` for the rest."""
+PROFILES = ("quality.profile", "spec", "spec.predictor")
+"""Ends of the paths at which an unknown name is a profile's."""
 SILENT = {"no_policy", "no_usable_model"}
 """Codes that conditions tell otherwise."""
 
@@ -298,12 +296,18 @@ def _models(key: Key, made: Round) -> tuple[int, int]:
 def _accepted(key: Key, problems: tuple[Problem, ...], in_use: bool, made: Round) -> Condition:
     wrong = [problem for problem in problems if _refuses(problem)]
     if wrong:
-        return Condition("Accepted", REFUSALS.get(wrong[0].code, "Invalid"), _said(wrong))
+        return Condition("Accepted", _refusal(wrong[0]), _said(wrong))
     lost = [problem for problem in problems if problem.code == "conflicted"]
     if lost:
         reason = "Conflicted" if in_use and _shadowed(key, made) else "PartlyConflicted"
         return Condition("Accepted", reason, _said(lost))
     return Condition("Accepted", "Accepted", "valid")
+
+
+def _refusal(problem: Problem) -> str:
+    if problem.code == "unknown_name" and problem.path.endswith(PROFILES):
+        return "UnknownProfile"
+    return REFUSALS.get(problem.code, "Invalid")
 
 
 def _refs(problems: tuple[Problem, ...], missing: Mapping[str, Condition]) -> Condition:
