@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds lock bench evaluate train clean
+.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds docs lock bench evaluate train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -70,6 +70,9 @@ fmt: setup ## format everything
 
 crds: setup ## write crds/ from the shapes and rules of python/tradewind/resources
 	@$(BIN)/python -m tradewind.resources.crds crds
+
+docs: setup ## write docs/conditions.md from the controller's table of reasons
+	@$(BIN)/python -c 'from tradewind.controller import conditions; print(conditions.page(), end="")' >docs/conditions.md
 
 lock: $(VENV)/.installed ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile --quiet --all-extras --python-version 3.11 --no-header --upgrade pyproject.toml -o requirements/lock.txt

@@ -6,8 +6,8 @@ import json
 
 import pytest
 import yaml
-
 from small_cluster import POLICY, POOL, World, routes
+
 from tradewind import core
 from tradewind.controller.conditions import BY_NAME
 from tradewind.controller.reconcile import Verdict
@@ -174,7 +174,11 @@ def test_a_service_must_be_there_with_its_port(ports: tuple[int, ...] | None, ex
 
 
 def test_without_any_usable_model_a_policy_is_not_in_the_plan() -> None:
-    made = world(WITH_SECRET.replace("http://small.example/v1\"", "http://small.example/v1\", credentials: {secretKeyRef: {name: no, key: no}}"))
+    made = world(
+        WITH_SECRET.replace(
+            'http://small.example/v1"', 'http://small.example/v1", credentials: {secretKeyRef: {name: no, key: no}}'
+        )
+    )
     outcome = made.run()
     assert routes(outcome) == {}
     assert (outcome.verdicts[DEFAULT].usable, outcome.verdicts[DEFAULT].carried) == (0, None)

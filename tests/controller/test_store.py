@@ -108,7 +108,9 @@ def test_a_list_of_one_kind_leaves_the_others() -> None:
     ],
 )
 def test_a_pod_counts_while_it_is_ready_and_stays(status: dict[str, Any], deleted: bool, ready: bool) -> None:
-    meta = {"name": "gw", "namespace": "tw", "uid": "p", "resourceVersion": "1"} | ({"deletionTimestamp": "now"} if deleted else {})
+    meta = {"name": "gw", "namespace": "tw", "uid": "p", "resourceVersion": "1"} | (
+        {"deletionTimestamp": "now"} if deleted else {}
+    )
     pod = Pod.of({"metadata": meta, "spec": {"serviceAccountName": "tradewind-gateway"}, "status": status})
     assert (pod.account, pod.ready) == ("tw/tradewind-gateway", ready)
 

@@ -1,10 +1,7 @@
-"""Conditions and their reasons: a closed list, from which `docs/conditions.md` is made
-(`python -m tradewind.controller.conditions`).
-"""
+"""Conditions and their reasons: a closed list, from which `docs/conditions.md` is made (`make docs`)."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -175,7 +172,3 @@ def page() -> str:
         lines += [f"| {row.status} | `{row.name}` | {row.about} |" for row in TABLE if row.type == kind]
         lines.append("")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

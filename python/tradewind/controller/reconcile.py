@@ -125,7 +125,7 @@ class Memory:
         key = (form.uid, form.generation, form.spec)
         found = self.parsed.get(key)
         if found is None:
-            found = self.parsed[key] = folder.parse([form.document()])
+            found = self.parsed[key] = _slim(folder.parse([form.document()]), form)
         return found
 
     def forget(self, used: Iterable[Form]) -> None:
@@ -143,6 +143,8 @@ class Round:
     missing: Mapping[Key, Mapping[str, Condition]]
     """Models that cannot be used, by pool."""
     resources: Resources
+    candidates: Mapping[str, int]
+    """How many each route has, by its id."""
 
 
 def run(snapshot: Snapshot, memory: Memory) -> Outcome:
@@ -169,6 +171,16 @@ def run(snapshot: Snapshot, memory: Memory) -> Outcome:
     return Outcome(made.assembled, made.assembled.plan.to_json(), verdicts, after)
 
 
+def _slim(parsed: Resources, form: Form) -> Resources:
+    """Without the values that it was parsed from: the larger part of its memory, and nobody reads them again."""
+    bare = Document(str(form.key), {}, {(): 0}, form.created)
+    return replace(
+        parsed,
+        pools={name: Sourced(found.resource, bare) for name, found in parsed.pools.items()},
+        policies={name: Sourced(found.resource, bare) for name, found in parsed.policies.items()},
+    )
+
+
 def _assemble(forms: Mapping[Key, Form], snapshot: Snapshot, memory: Memory) -> Round:
     resources = _resources(forms, snapshot, memory)
     missing = {
@@ -183,7 +195,8 @@ def _assemble(forms: Mapping[Key, Form], snapshot: Snapshot, memory: Memory) -> 
         parts = problem.file.split("/") if problem.file else []
         if len(parts) == 3:
             problems[Key(*parts)].append(problem)
-    return Round(assembled, {key: tuple(rows) for key, rows in problems.items()}, missing, resources)
+    candidates = {route.id: len(route.candidates) for route in assembled.plan.routes}
+    return Round(assembled, {key: tuple(rows) for key, rows in problems.items()}, missing, resources, candidates)
 
 
 def _resources(forms: Mapping[Key, Form], snapshot: Snapshot, memory: Memory) -> Resources:
@@ -238,12 +251,11 @@ def _refuses(problem: Problem) -> bool:
 def _carried(forms: Mapping[Key, Form], made: Round) -> dict[Key, int]:
     """Which objects the plan holds something of, each with the generation."""
     plan = made.assembled.plan
-    routes = {route.id for route in plan.routes}
     pools = {"/".join(model.id.split("/", 2)[:2]) for model in plan.models}
     held: dict[Key, int] = {}
     for key, form in forms.items():
         place = f"{key.namespace}/{key.name}"
-        if place in (routes if key.kind == "RoutingPolicy" else pools) and not _shadowed(key, made):
+        if place in (made.candidates if key.kind == "RoutingPolicy" else pools) and not _shadowed(key, made):
             held[key] = form.generation
     return held
 
@@ -284,13 +296,12 @@ def _models(key: Key, made: Round) -> tuple[int, int]:
         pool = made.resources.pools.get((key.namespace, key.name))
         count = len(pool.resource.spec.models) if pool is not None else 0
         return count, count - len(made.missing.get(key, {}))
-    route = next((route for route in made.assembled.plan.routes if route.id == f"{key.namespace}/{key.name}"), None)
     policy = made.resources.policies.get((key.namespace, key.name))
     if policy is None:
         return 0, 0
     refs = [(ref.namespace or key.namespace, ref.name) for ref in policy.resource.spec.pool_refs]
     pools: list[Sourced[Any]] = [made.resources.pools[ref] for ref in refs if ref in made.resources.pools]
-    return sum(len(pool.resource.spec.models) for pool in pools), len(route.candidates) if route is not None else 0
+    return sum(len(pool.resource.spec.models) for pool in pools), made.candidates.get(f"{key.namespace}/{key.name}", 0)
 
 
 def _accepted(key: Key, problems: tuple[Problem, ...], in_use: bool, made: Round) -> Condition:
