@@ -87,13 +87,18 @@ class Planner:
         body: bytes,
         *,
         tenant: str = "default",
+        namespace: str | None = None,
+        labels: dict[str, str] | None = None,
         willingness_to_pay_usd: float | None = None,
         max_cost_usd: float | None = None,
         at_ns: int = 0,
         seed: int = 0,
         id: str = "",
     ) -> bytes:
-        """Decides on a chat completions body; gives a decision as JSON. USD per request; time in Unix nanoseconds."""
+        """Decides on a chat completions body; gives a decision as JSON. USD per request; time in Unix nanoseconds.
+
+        `tenant` and `labels` are the caller's; `namespace` is whose routes it addresses, by default its own.
+        """
 
     def decide_lines(self, lines: bytes, *, tenant: str = "default", at_ns: int = 0, seed: int = 0) -> bytes:
         """Decides on JSON Lines `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?}`, in order.

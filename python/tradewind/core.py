@@ -144,17 +144,24 @@ class Planner:
         body: bytes,
         *,
         tenant: str = "default",
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
         willingness_to_pay_usd: float | None = None,
         max_cost_usd: float | None = None,
         at_ns: int = 0,
         seed: int = 0,
         id: str = "",
     ) -> bytes:
-        """Decides on a chat completions body; a decision as JSON. Raises `ClientError` and its kin."""
+        """Decides on a chat completions body; a decision as JSON. Raises `ClientError` and its kin.
+
+        `tenant` and `labels` are the caller's; `namespace` is whose routes it addresses, by default its own.
+        """
         with typed_errors():
             return self._planner.decide(
                 body,
                 tenant=tenant,
+                namespace=namespace,
+                labels=dict(labels) if labels is not None else None,
                 willingness_to_pay_usd=willingness_to_pay_usd,
                 max_cost_usd=max_cost_usd,
                 at_ns=at_ns,

@@ -179,6 +179,8 @@ class Engine:
         body: Body,
         *,
         tenant: str = "default",
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
         willingness_to_pay_usd: float | None = None,
         max_cost_usd: float | None = None,
         at_ns: int = 0,
@@ -187,11 +189,15 @@ class Engine:
     ) -> Decision:
         """Decides on an OpenAI chat completions body. Raises `ClientError` and its kin, with the field's
         path.
+
+        `tenant` and `labels` are the caller's; `namespace` is whose policies it addresses, by default its own.
         """
         return decision.from_json(
             self._planner.decide(
                 _bytes(body),
                 tenant=tenant,
+                namespace=namespace,
+                labels=labels,
                 willingness_to_pay_usd=willingness_to_pay_usd,
                 max_cost_usd=max_cost_usd,
                 at_ns=at_ns,

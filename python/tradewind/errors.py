@@ -3,8 +3,8 @@
     TradewindError                 code, message, path; `retry`: the same call may succeed later or elsewhere
     ├── ClientError                the caller sent something that cannot be served: change the request
     │   ├── InvalidJson · InvalidRequest · UnsupportedContent · InvalidHeader · DialIgnored · HeadTooLarge
-    │   ├── BodyTooLarge · Unauthorized · Forbidden · ModelNotFound · NotFound · MethodNotAllowed · NoCandidate
-    │   └── RequestTimeout · ClientGone
+    │   ├── BodyTooLarge · Unauthorized · Forbidden · ModelNotFound · NoRoute · NotFound · MethodNotAllowed
+    │   └── NoCandidate · RequestTimeout · ClientGone
     ├── UpstreamError              a model's server failed: try again, or elsewhere
     │   ├── UpstreamConnect · UpstreamTimeout · UpstreamStatus · UpstreamRejected · UpstreamRateLimited
     │   └── UpstreamBroken · UpstreamInvalid · AllResting
@@ -86,6 +86,10 @@ class Forbidden(ClientError):
 
 class ModelNotFound(ClientError):
     """No alias or model of that name that the caller may use."""
+
+
+class NoRoute(ClientError):
+    """No policy takes this call: the conditions of all that could do not hold."""
 
 
 class NotFound(ClientError):

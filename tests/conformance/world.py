@@ -16,8 +16,10 @@ from scripted import Scripted
 from tradewind import core
 from tradewind.artifacts import plan, predictor
 
-KEYS = {"sk-default": "default", "sk-other": "other"}
+KEYS = {"sk-default": "default", "sk-other": "other", "sk-gold": "guest"}
 """Keys of the gateway that has some, each with its tenant."""
+LABELS = {"sk-gold": {"tier": "gold"}}
+"""Labels of the keys that have some."""
 
 STRATEGIES = {
     "best": "best",
@@ -59,6 +61,7 @@ def plan_source(simulator: str, odd: str, digest: str) -> plan.PlanSource:
     plain = routing.model("plain", f"{simulator}/v1", capabilities=())
     short = routing.model("short", f"{simulator}/v1", limits=plan.Limits(context_tokens=500, output_tokens=8))
     late = routing.model("late", f"{simulator}/v1", latency=plan.Latency(first_token_ms=1000.0))
+    slow = routing.model("slow", f"{simulator}/v1", latency=plan.Latency(output_tokens_per_second=1.0))
 
     def route(name: str, models: list[plan.Model], strategy: object = "best", **more: object) -> plan.Route:
         return routing.route(name, digest, models, strategy, **more)  # type: ignore[arg-type]
@@ -74,8 +77,15 @@ def plan_source(simulator: str, odd: str, digest: str) -> plan.PlanSource:
         route("lengths", [short]),
         route("min_quality", good, constraints=plan.Constraints(min_quality=1.0)),
         route("first_token", [late], constraints=plan.Constraints(first_token_ms=1.0)),
+        route("duration", [slow], timeouts=plan.Timeouts(request_ms=900)),
+        # Of these, the first whose condition holds takes the call.
+        route("with-tools", good, "cheapest", aliases=("conditional", "strict"), when='"look" in request.tools'),
+        route("of-ada", good, aliases=("conditional", "strict"), when='request.metadata.author == "ada"'),
+        route("otherwise", [good[1]], aliases=("conditional",)),
+        route("for-other", [good[2]], aliases=("shared",), callers=plan.Callers("listed", ("other",))),
+        route("for-gold", good, aliases=("shared", "gold"), callers=plan.Callers("all"), when='caller.labels.tier == "gold"'),
     ]
-    return routing.source([*good, *by_name.values(), plain, short, late], routes)
+    return routing.source([*good, *by_name.values(), plain, short, late, slow], routes)
 
 
 class World:
@@ -87,7 +97,7 @@ class World:
         self._executor = executor
         self._open: dict[str, Doors] = {}
         self.upstream = stack.enter_context(Scripted(ANSWERS))
-        models = ",".join((routing.SIMULATED, "plain:1:1", "short:1:1", "late:1:1"))
+        models = ",".join((routing.SIMULATED, "plain:1:1", "short:1:1", "late:1:1", "slow:1:1"))
         self.simulator = stack.enter_context(core.Simulator(models=models))
         digest = predictor.digest_of(graph)
         self.plan = plan_source(self.simulator.url, self.upstream.url, digest).to_json()
@@ -102,7 +112,10 @@ class World:
         return self._gateway()
 
     def _keyed(self) -> Doors:
-        entries = [{"sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant} for key, tenant in KEYS.items()]
+        entries = [
+            {"sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant, "labels": LABELS.get(key, {})}
+            for key, tenant in KEYS.items()
+        ]
         return self._gateway(keys=json.dumps({"keys": entries}).encode())
 
     def _without_plan(self) -> Doors:

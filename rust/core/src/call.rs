@@ -1,5 +1,7 @@
 //! What came in: a body, who sent it, and the dials it turned.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error};
@@ -7,13 +9,24 @@ use crate::error::{Code, Error};
 /// Who calls. The tenant is the namespace of the authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Namespace whose routes the caller addresses.
+    /// Its namespace.
     pub tenant: String,
+    /// Its labels, for conditions and outcomes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Identity {
+    /// A caller of a namespace, without labels.
+    #[must_use]
+    pub fn of(tenant: impl Into<String>) -> Self {
+        Self { tenant: tenant.into(), labels: BTreeMap::new() }
+    }
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { tenant: "default".to_owned() }
+        Self::of("default")
     }
 }
 
@@ -82,8 +95,18 @@ pub struct Call<'a> {
     pub body: &'a [u8],
     /// Who calls.
     pub identity: &'a Identity,
+    /// Namespace whose routes it addresses: the caller's own, or another that admits it.
+    pub namespace: &'a str,
     /// Dials of this request.
     pub dials: Dials,
+}
+
+impl<'a> Call<'a> {
+    /// A call to the routes of the caller's own namespace.
+    #[must_use]
+    pub fn new(body: &'a [u8], identity: &'a Identity, dials: Dials) -> Self {
+        Self { body, identity, namespace: &identity.tenant, dials }
+    }
 }
 
 #[cfg(test)]

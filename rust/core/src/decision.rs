@@ -9,7 +9,7 @@ use crate::{
     money::NanoUsd,
     objective::Objective,
     parse::Facts,
-    plan::{Model, Plan, RouteView, Timeouts, source::WhenUnsatisfied},
+    plan::{Fields, Model, Plan, RouteView, Timeouts, source::WhenUnsatisfied},
     policy::Admission,
     predict::{Forecast, Forecasts, Prediction},
     strategy::{Ranking, utility},
@@ -48,6 +48,8 @@ pub struct Decision {
     pub retry_attempts: u32,
     /// Time and draw.
     pub now: Now,
+    /// Details of the call that conditions have read to find the route.
+    pub read: Fields,
 }
 
 /// A candidate in a decision.
@@ -109,6 +111,7 @@ impl Decision {
             timeouts: view.route.timeouts,
             retry_attempts: view.route.retry_attempts,
             now,
+            read: view.read,
         }
     }
 

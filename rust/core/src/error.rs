@@ -67,6 +67,7 @@ codes! {
     Unauthorized "unauthorized" Client false 401 "invalid_request_error" "no key, or a key that is not known";
     Forbidden "forbidden" Client false 403 "invalid_request_error" "the caller may not use this";
     ModelNotFound "model_not_found" Client false 404 "invalid_request_error" "no alias or model of that name that the caller may use";
+    NoRoute "no_route" Client false 404 "invalid_request_error" "no policy takes this call: the conditions of all that could do not hold";
     NotFound "not_found" Client false 404 "invalid_request_error" "no such path";
     MethodNotAllowed "method_not_allowed" Client false 405 "invalid_request_error" "the path exists, with another method";
     NoCandidate "no_candidate" Client false 422 "invalid_request_error" "the route's policies leave no model for this call";

@@ -1,19 +1,20 @@
 //! What an outcome keeps of a call, so that `replay` can decide again: by the recorded prediction, or from the text where that
 //! was kept by explicit choice.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     call::{Call, Dials, Identity},
-    decide::{Hints, choose, decide},
+    decide::choose,
     decision::Decision,
     error::{Code, Error},
+    features::Features,
     live::{LiveView, Now, Reading},
-    parse::Facts,
-    plan::Plan,
+    parse::{self, Facts, Request},
+    plan::{Asked, Details, Fields, Plan},
     predict::{Dimensions, Prediction},
 };
 
@@ -50,6 +51,12 @@ pub struct Capture {
 pub struct Inputs {
     /// Namespace of the caller.
     pub tenant: String,
+    /// Namespace whose routes were addressed, where it is not the caller's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// What conditions have read beyond the rest; nothing where none was asked.
+    #[serde(default, skip_serializing_if = "Read::is_empty")]
+    pub read: Read,
     /// What was asked for.
     pub model: String,
     /// What was asked of a model.
@@ -69,6 +76,107 @@ pub struct Inputs {
     pub prediction: String,
 }
 
+/// Details that conditions have read of a call. What none has read is not kept: a name or a label is the caller's own business.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Read {
+    /// The caller's labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Names of the tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<String>>,
+    /// `user`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// `metadata`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// How many messages there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u32>,
+}
+
+impl Read {
+    /// Reads `fields` of a call once more: what was decided on is parsed by now.
+    fn again(call: &Call<'_>, fields: Fields) -> Self {
+        if fields.is_empty() {
+            return Self::default();
+        }
+        let Ok(request) = parse::request(call) else { return Self::default() };
+        let owned = |(key, value): (Cow<'_, str>, Cow<'_, str>)| (key.into_owned(), value.into_owned());
+        Self {
+            labels: fields.hold(Fields::LABELS).then(|| call.identity.labels.clone()),
+            tools: fields.hold(Fields::TOOLS).then(|| request.tools().into_iter().map(Cow::into_owned).collect()),
+            user: fields.hold(Fields::USER).then(|| request.user().into_owned()),
+            metadata: fields.hold(Fields::METADATA).then(|| request.metadata().into_iter().map(owned).collect()),
+            messages: fields.hold(Fields::MESSAGES).then(|| request.messages()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Details for Read {
+    fn known(&self) -> Fields {
+        let known = [
+            (self.labels.is_some(), Fields::LABELS),
+            (self.tools.is_some(), Fields::TOOLS),
+            (self.user.is_some(), Fields::USER),
+            (self.metadata.is_some(), Fields::METADATA),
+            (self.messages.is_some(), Fields::MESSAGES),
+        ];
+        known.iter().filter(|(known, _)| *known).fold(Fields::NONE, |all, (_, field)| all.and(*field))
+    }
+
+    fn tools(&self) -> Vec<Cow<'_, str>> {
+        self.tools.iter().flatten().map(Cow::from).collect()
+    }
+
+    fn user(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.user.as_deref().unwrap_or_default())
+    }
+
+    fn metadata(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+        self.metadata.iter().flatten().map(|(key, value)| (Cow::from(key), Cow::from(value))).collect()
+    }
+
+    fn messages(&self) -> u32 {
+        self.messages.unwrap_or(0)
+    }
+}
+
+/// A recorded call whose text was kept: only the labels, which no body holds, may be missing.
+struct Reread<'a> {
+    request: &'a Request<'a>,
+    read: &'a Read,
+}
+
+impl Details for Reread<'_> {
+    fn known(&self) -> Fields {
+        let body = Fields::TOOLS.and(Fields::USER).and(Fields::METADATA).and(Fields::MESSAGES);
+        body.and(self.read.known())
+    }
+
+    fn tools(&self) -> Vec<Cow<'_, str>> {
+        self.request.tools()
+    }
+
+    fn user(&self) -> Cow<'_, str> {
+        self.request.user()
+    }
+
+    fn metadata(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+        self.request.metadata()
+    }
+
+    fn messages(&self) -> u32 {
+        self.request.messages()
+    }
+}
+
 impl Capture {
     /// Keeps what `kind` allows of a decided call.
     #[must_use]
@@ -79,6 +187,8 @@ impl Capture {
         let values: Vec<u8> = decision.prediction.values().iter().flat_map(|value| value.to_le_bytes()).collect();
         let inputs = Inputs {
             tenant: call.identity.tenant.clone(),
+            namespace: (call.namespace != call.identity.tenant).then(|| call.namespace.to_owned()),
+            read: Read::again(call, decision.read),
             model: decision.model.to_string(),
             facts: decision.facts,
             dials: call.dials,
@@ -100,25 +210,27 @@ impl Capture {
 pub fn decide_again(plan: &Plan, capture: &Capture) -> Result<Decision, Error> {
     let inputs =
         capture.inputs.as_ref().ok_or_else(|| Error::new(Code::InvalidRequest, "capture.kind", "nothing was captured of this call"))?;
-    let identity = Identity { tenant: inputs.tenant.clone() };
+    let identity = Identity { tenant: inputs.tenant.clone(), labels: inputs.read.labels.clone().unwrap_or_default() };
     let live = LiveView { models: &inputs.readings, last_prediction: None };
     let body = capture.body.as_deref().unwrap_or_default().as_bytes();
-    let call = Call { body, identity: &identity, dials: inputs.dials };
-    let view = plan.find(&inputs.tenant, &inputs.model)?;
-    if **view.route.predictor.digest() == *inputs.predictor {
-        let prediction = inputs
+    let namespace = inputs.namespace.as_deref().unwrap_or(&inputs.tenant);
+    let call = Call { body, identity: &identity, namespace, dials: inputs.dials };
+    let request = (capture.kind == CaptureKind::Text).then(|| parse::request(&call)).transpose()?;
+    let reread = request.as_ref().map(|request| Reread { request, read: &inputs.read });
+    let details: &dyn Details = reread.as_ref().map_or(&inputs.read, |reread| reread);
+    let view = plan.find(&Asked { namespace, identity: &identity, model: &inputs.model, facts: &inputs.facts, details })?;
+    let prediction = if **view.route.predictor.digest() == *inputs.predictor {
+        inputs
             .prediction()
-            .ok_or_else(|| Error::new(Code::InvalidRequest, "capture.inputs.prediction", "the recorded prediction cannot be read"))?;
-        return choose(plan, &view, &call, &inputs.model, inputs.facts, prediction, &live, inputs.now);
-    }
-    if capture.kind != CaptureKind::Text {
-        return Err(Error::new(
-            Code::InvalidPredictor,
-            "capture.kind",
-            "the plan has another predictor, and the text of this call was not kept",
-        ));
-    }
-    decide(plan, &call, &Hints {}, &live, inputs.now)
+            .ok_or_else(|| Error::new(Code::InvalidRequest, "capture.inputs.prediction", "the recorded prediction cannot be read"))?
+    } else {
+        let request = request.as_ref().ok_or_else(|| {
+            let message = "the plan has another predictor, and the text of this call was not kept";
+            Error::new(Code::InvalidPredictor, "capture.kind", message)
+        })?;
+        view.route.predictor.predict(&Features::of(&request.text))?
+    };
+    choose(plan, &view, &call, &inputs.model, inputs.facts, prediction, &live, inputs.now)
 }
 
 impl Inputs {

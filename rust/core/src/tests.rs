@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use crate::{
     Attempt, Call, Code, Decision, Dials, Error, Hints, Identity, LiveView, Now, Step, decide, fixture,
     live::Reading,
@@ -15,8 +17,8 @@ fn plan() -> Plan {
 }
 
 fn check(plan: &Plan, body: &str, live: &LiveView<'_>, dials: Dials) -> Decision {
-    let identity = Identity { tenant: "a".to_owned() };
-    decide(plan, &Call { body: body.as_bytes(), identity: &identity, dials }, &Hints {}, live, Now { unix_ns: 7, seed: 3 }).unwrap()
+    let identity = Identity::of("a");
+    decide(plan, &Call::new(body.as_bytes(), &identity, dials), &Hints {}, live, Now { unix_ns: 7, seed: 3 }).unwrap()
 }
 
 fn failed(candidate: usize, code: Code) -> Attempt {
@@ -76,13 +78,13 @@ fn a_turn_without_words_inherits_the_sessions_prediction() {
 fn a_recorded_call_decides_again_to_the_same_bytes() {
     let plan = plan();
     let body = fixture::body(r#","max_tokens":50,"n":3,"tools":[{}]"#);
-    let identity = Identity { tenant: "a".to_owned() };
+    let identity = Identity::of("a");
     let dials = Dials { willingness_to_pay_usd: Some(0.0004), max_cost_usd: Some(0.01) };
     let readings = BTreeMap::from([(
         "a/pool/cheap".to_owned(),
         Reading { first_token_ms: Some(7.25), in_flight: 2, bytes_per_token: Some(3.3), ..Reading::default() },
     )]);
-    let call = Call { body: body.as_bytes(), identity: &identity, dials };
+    let call = Call::new(body.as_bytes(), &identity, dials);
     let decision =
         decide(&plan, &call, &Hints {}, &LiveView { models: &readings, last_prediction: None }, Now { unix_ns: 5, seed: 6 }).unwrap();
     let expected = serde_json::to_string(&decision.document("x")).unwrap();
@@ -97,13 +99,44 @@ fn a_recorded_call_decides_again_to_the_same_bytes() {
 }
 
 #[test]
+fn a_recorded_call_to_another_namespace_decides_again_by_its_conditions_and_keeps_no_more_than_they_read() {
+    let mut source = fixture::source();
+    source["routes"][0]["callers"] = json!({"from": "all"});
+    source["routes"][0]["when"] = json!("caller.labels.tier == \"gold\" && request.user == \"ada\"");
+    let plan = fixture::compile(&source).map_err(|problems| panic!("{problems:?}")).unwrap().plan;
+    let mut identity = Identity::of("b");
+    identity.labels.insert("tier".to_owned(), "gold".to_owned());
+    let body = fixture::body(r#","user":"ada","metadata":{"secret":"x"}"#);
+    let call = Call { namespace: "a", ..Call::new(body.as_bytes(), &identity, Dials::default()) };
+    let decision = decide(&plan, &call, &Hints {}, &LiveView::UNKNOWN, Now { unix_ns: 5, seed: 6 }).unwrap();
+    let expected = serde_json::to_string(&decision.document("x")).unwrap();
+    let other = fixture::compile(&{
+        source["routes"][0]["when"] = json!("request.messages == 1");
+        source
+    });
+    let other = other.map_err(|problems| panic!("{problems:?}")).unwrap().plan;
+    for kind in [CaptureKind::Features, CaptureKind::Text] {
+        let line = serde_json::to_string(&Capture::of(kind, &call, &decision)).unwrap();
+        assert!(line.contains(r#""tenant":"b","namespace":"a","read":{"labels":{"tier":"gold"},"user":"ada"}"#), "{line}");
+        assert_eq!(line.contains("secret"), kind == CaptureKind::Text);
+        let capture: Capture = serde_json::from_str(&line).unwrap();
+        assert_eq!(serde_json::to_string(&record::decide_again(&plan, &capture).unwrap().document("x")).unwrap(), expected);
+        let again = record::decide_again(&other, &capture);
+        match kind {
+            CaptureKind::Text => assert_eq!(&*again.unwrap().route, "a/default"),
+            _ => assert!(again.unwrap_err().message.contains("reads what was not kept")),
+        }
+    }
+}
+
+#[test]
 fn a_named_model_bypasses_the_strategy_and_not_the_policies() {
     let plan = plan();
     let body = r#"{"model":"cheap","messages":[{"role":"user","content":"hi"}]}"#;
     let decision = check(&plan, body, &LiveView::UNKNOWN, Dials { willingness_to_pay_usd: None, max_cost_usd: Some(1.0) });
     assert_eq!(decision.candidates.len(), 1);
     assert_eq!(&*decision.chosen().model.0.id, "a/pool/cheap");
-    let identity = Identity { tenant: "a".to_owned() };
-    let call = Call { body: body.as_bytes(), identity: &identity, dials: Dials { max_cost_usd: Some(0.0), ..Dials::default() } };
+    let identity = Identity::of("a");
+    let call = Call::new(body.as_bytes(), &identity, Dials { max_cost_usd: Some(0.0), ..Dials::default() });
     assert_eq!(decide(&plan, &call, &Hints {}, &LiveView::UNKNOWN, Now::default()).unwrap_err().code, Code::NoCandidate);
 }

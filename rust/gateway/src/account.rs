@@ -19,7 +19,7 @@ use tradewind_core::{
 
 use crate::{
     engine::{Engine, Slot},
-    keys::Caller,
+    keys::{Addressed, Caller},
     ledger::{Line, Reserved},
     metrics::{AttemptLabels, CallLabels, ModelLabels, TokenLabels},
     routing::Routing,
@@ -60,6 +60,8 @@ struct Record {
     id: String,
     at: SystemTime,
     caller: Arc<Caller>,
+    /// Namespace whose routes it addressed, where it is not the caller's own.
+    namespace: Option<Box<str>>,
     dials: Dials,
     body: Bytes,
     capture: CaptureKind,
@@ -92,12 +94,14 @@ pub(crate) struct End {
 
 impl Account {
     /// Opens the account of a parsed call of a known caller. `line` is its place in the ledger, where there is one.
-    pub fn open(engine: Arc<Engine>, slot: Slot, line: Option<Reserved>, routing: Arc<Routing>, caller: Arc<Caller>, body: Bytes) -> Self {
+    pub fn open(engine: Arc<Engine>, slot: Slot, line: Option<Reserved>, routing: Arc<Routing>, from: Addressed<'_>, body: Bytes) -> Self {
         let capture = engine.settings().capture;
+        let namespace = from.namespace.filter(|namespace| **namespace != from.caller.identity.tenant).map(Box::from);
         let record = Record {
             id: engine.next_id(),
             at: SystemTime::now(),
-            caller,
+            caller: from.caller,
+            namespace,
             dials: Dials::default(),
             body,
             capture,
@@ -278,7 +282,9 @@ impl Line for Record {
         let decision = self.decision.as_deref();
         let capture = match decision {
             Some(decision) => {
-                let call = Call { body: &self.body, identity: &self.caller.identity, dials: self.dials };
+                let identity = &self.caller.identity;
+                let namespace = self.namespace.as_deref().unwrap_or(&identity.tenant);
+                let call = Call { body: &self.body, identity, namespace, dials: self.dials };
                 Capture::of(self.capture, &call, decision)
             }
             // Nothing was decided, so there is nothing to decide again.
@@ -291,7 +297,7 @@ impl Line for Record {
             time: rfc3339(self.at),
             tenant: &self.caller.identity.tenant,
             key: &self.caller.name,
-            labels: &self.caller.labels,
+            labels: &self.caller.identity.labels,
             plan: self.routing.plan.id(),
             predictor: decision.map(|decision| &*decision.predictor),
             price_table: &self.routing.price_table,

@@ -20,7 +20,7 @@ use crate::{
     answer::{self, AnswerBody},
     attempt::{self, Answer, Ask, Head, Started},
     engine::{Engine, unix_ns},
-    keys::Caller,
+    keys::Addressed,
     relay::{Held, Relay},
     routing::Routing,
 };
@@ -34,22 +34,22 @@ static RELAYED: [HeaderName; 5] =
     [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CACHE_CONTROL, header::RETRY_AFTER, HeaderName::from_static("x-request-id")];
 
 /// Serves `POST /v1/chat/completions`.
-pub(crate) async fn serve(engine: &Arc<Engine>, headers: &HeaderMap, body: Bytes, caller: Arc<Caller>) -> Response<AnswerBody> {
-    match begin(engine, headers, body, caller).await {
+pub(crate) async fn serve(engine: &Arc<Engine>, headers: &HeaderMap, body: Bytes, from: Addressed<'_>) -> Response<AnswerBody> {
+    match begin(engine, headers, body, from).await {
         Ok(response) => response,
         Err(error) => engine.refuse(&error),
     }
 }
 
 /// Up to the account. An error here is of a request that never became a call: it has no outcome.
-async fn begin(engine: &Arc<Engine>, headers: &HeaderMap, body: Bytes, caller: Arc<Caller>) -> Result<Response<AnswerBody>, Error> {
+async fn begin(engine: &Arc<Engine>, headers: &HeaderMap, body: Bytes, from: Addressed<'_>) -> Result<Response<AnswerBody>, Error> {
     let slot = engine.enter()?;
     let line = engine.reserve_line().await?;
     let started = Instant::now();
     let routing = engine.routing()?;
-    let call = Call { body: &body, identity: &caller.identity, dials: Dials::default() };
+    let call = from.call(&body);
     let request = parse::request(&call)?;
-    let account = Account::open(Arc::clone(engine), slot, line, Arc::clone(&routing), Arc::clone(&caller), body.clone());
+    let account = Account::open(Arc::clone(engine), slot, line, Arc::clone(&routing), from.clone(), body.clone());
     Ok(run(engine, &routing, headers, &call, &request, &body, account, started).await)
 }
 
@@ -130,11 +130,11 @@ struct Decided<'h> {
 }
 
 /// Serves `POST /v1/decide`: the decision that a call would get, nothing called, nothing remembered.
-pub(crate) fn explain(engine: &Arc<Engine>, headers: &HeaderMap, body: &Bytes, caller: &Caller) -> Response<AnswerBody> {
+pub(crate) fn explain(engine: &Arc<Engine>, headers: &HeaderMap, body: &Bytes, from: &Addressed<'_>) -> Response<AnswerBody> {
     let started = Instant::now();
     let explained = || {
         let routing = engine.routing()?;
-        let call = Call { body, identity: &caller.identity, dials: Dials::default() };
+        let call = from.call(body);
         let request = parse::request(&call)?;
         let decision = decide(engine, &routing, headers, &call, &request)?.decision;
         Ok::<_, Error>((routing, decision))

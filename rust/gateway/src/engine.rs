@@ -23,7 +23,7 @@ use tradewind_core::{
 use crate::{
     answer::{self, AnswerBody},
     chat,
-    keys::{Caller, Keys, Peer},
+    keys::{Addressed, Keys, Peer},
     ledger::{Ledger, Reserved},
     live::Live,
     metrics::{CodeLabels, Metrics, PlanLabels},
@@ -260,31 +260,19 @@ impl Engine {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(method));
             return response;
         }
-        let caller = match self.caller(&head.headers, peer, namespace) {
-            Ok(caller) => caller,
+        let from = match self.keys.load().caller(&head.headers, peer) {
+            Ok(caller) => Addressed { caller, namespace },
             Err(error) => return self.refuse(&error),
         };
         if path == "/v1/models" {
-            return pages::models(self, &caller);
+            return pages::models(self, &from);
         }
         if body.len() > self.settings.max_body_bytes {
             return self.refuse(&self.body_too_large());
         }
         match path {
-            "/v1/chat/completions" => chat::serve(self, &head.headers, body, caller).await,
-            _ => chat::explain(self, &head.headers, &body, &caller),
-        }
-    }
-
-    fn caller(&self, headers: &http::HeaderMap, peer: Peer, namespace: Option<&str>) -> Result<Arc<Caller>, Error> {
-        let caller = self.keys.load().caller(headers, peer)?;
-        match namespace {
-            Some(namespace) if namespace != caller.identity.tenant => Err(Error::new(
-                Code::Forbidden,
-                "",
-                format!("the policies of `{}` do not admit `{}`", tradewind_core::error::excerpt(namespace), caller.identity.tenant),
-            )),
-            _ => Ok(caller),
+            "/v1/chat/completions" => chat::serve(self, &head.headers, body, from).await,
+            _ => chat::explain(self, &head.headers, &body, &from),
         }
     }
 
@@ -402,7 +390,7 @@ fn length(head: &http::request::Parts) -> usize {
     line + headers + "\r\n".len()
 }
 
-/// The path below `/ns/<namespace>`, and the namespace.
+/// The path below `/ns/<namespace>`, and the namespace: it is the route's business whether that one admits the caller.
 fn addressed(path: &str) -> (&str, Option<&str>) {
     let inner = || {
         let rest = path.strip_prefix("/ns/")?;

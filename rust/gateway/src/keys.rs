@@ -5,17 +5,38 @@ use std::{collections::BTreeMap, collections::HashMap, net::IpAddr, sync::Arc};
 use http::{HeaderMap, Uri, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tradewind_core::{Code, Error, Identity};
+use tradewind_core::{Call, Code, Dials, Error, Identity};
 
 /// A known caller.
 #[derive(Debug, Default)]
 pub struct Caller {
-    /// Whose routes it addresses.
+    /// Its namespace and the key's labels.
     pub identity: Identity,
     /// The key's name, for people.
     pub name: String,
-    /// The key's labels, for outcomes.
-    pub labels: BTreeMap<String, String>,
+}
+
+/// A caller, and whose routes it addresses.
+#[derive(Clone, Debug)]
+pub struct Addressed<'a> {
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// The namespace of the path; `None` for the caller's own.
+    pub namespace: Option<&'a str>,
+}
+
+impl Addressed<'_> {
+    /// The namespace whose routes are asked.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.namespace.unwrap_or(&self.caller.identity.tenant)
+    }
+
+    /// The call that a body is.
+    #[must_use]
+    pub fn call<'b>(&'b self, body: &'b [u8]) -> Call<'b> {
+        Call { body, identity: &self.caller.identity, namespace: self.namespace(), dials: Dials::default() }
+    }
 }
 
 /// Where a request came from.
@@ -62,7 +83,7 @@ impl Keys {
             if entry.tenant.is_empty() {
                 return Err(format!("keys[{index}].tenant is empty"));
             }
-            let caller = Caller { identity: Identity { tenant: entry.tenant }, name: entry.name, labels: entry.labels };
+            let caller = Caller { identity: Identity { tenant: entry.tenant, labels: entry.labels }, name: entry.name };
             if by_hash.insert(hash, Arc::new(caller)).is_some() {
                 return Err(format!("keys[{index}].sha256 stands there twice"));
             }

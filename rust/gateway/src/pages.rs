@@ -14,7 +14,7 @@ use crate::{
     account::rfc3339,
     answer::{self, AnswerBody},
     engine::Engine,
-    keys::Caller,
+    keys::Addressed,
 };
 
 /// The last plan that was refused.
@@ -27,13 +27,17 @@ pub struct Refusal {
 }
 
 /// `GET /v1/models`: what the caller may ask for.
-pub(crate) fn models(engine: &Engine, caller: &Caller) -> Response<AnswerBody> {
-    let routing = match engine.routing() {
-        Ok(routing) => routing,
+pub(crate) fn models(engine: &Engine, from: &Addressed<'_>) -> Response<AnswerBody> {
+    let named = || {
+        let routing = engine.routing()?;
+        let names = routing.plan.names(from.namespace(), &from.caller.identity.tenant)?;
+        Ok::<_, Error>((routing, names))
+    };
+    let (routing, names) = match named() {
+        Ok(named) => named,
         Err(error) => return engine.refuse(&error),
     };
     let created = routing.loaded_at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let names = routing.plan.names(&caller.identity.tenant);
     let data: Vec<_> =
         names.iter().map(|(id, owner)| json!({"id": id, "object": "model", "created": created, "owned_by": owner})).collect();
     document(&json!({"object": "list", "data": data}))

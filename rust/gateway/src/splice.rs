@@ -52,7 +52,7 @@ mod tests {
     fn check(more: &str) -> String {
         let text = format!(r#"{{"messages":[{{"role":"user","content":"x"}}], "model" : "auto"{more}}}  "#);
         let identity = Identity::default();
-        let request = parse::request(&Call { body: text.as_bytes(), identity: &identity, dials: Dials::default() }).unwrap();
+        let request = parse::request(&Call::new(text.as_bytes(), &identity, Dials::default())).unwrap();
         let out = String::from_utf8(body(text.as_bytes(), &request, br#""up/stream""#).to_vec()).unwrap();
         out.strip_prefix(r#"{"messages":[{"role":"user","content":"x"}], "model" : "up/stream""#).unwrap().trim_end().to_owned()
     }

@@ -1,6 +1,7 @@
 //! A compiled plan that decides in process.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -83,13 +84,18 @@ impl Planner {
     }
 
     /// Decides on one body; a decision as JSON.
-    #[pyo3(signature = (body, *, tenant = "default", willingness_to_pay_usd = None, max_cost_usd = None, at_ns = 0, seed = 0, id = ""))]
+    #[pyo3(signature = (
+        body, *, tenant = "default", namespace = None, labels = None, willingness_to_pay_usd = None, max_cost_usd = None, at_ns = 0,
+        seed = 0, id = ""
+    ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of one Python call")]
     fn decide<'py>(
         &self,
         py: Python<'py>,
         body: &[u8],
         tenant: &str,
+        namespace: Option<&str>,
+        labels: Option<BTreeMap<String, String>>,
         willingness_to_pay_usd: Option<f64>,
         max_cost_usd: Option<f64>,
         at_ns: u64,
@@ -97,7 +103,10 @@ impl Planner {
         id: &str,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let dials = Dials { willingness_to_pay_usd, max_cost_usd };
-        let document = py.detach(|| self.document(body, tenant, dials, Now { unix_ns: at_ns, seed }, id)).map_err(raise)?;
+        let identity = Identity { tenant: tenant.to_owned(), labels: labels.unwrap_or_default() };
+        let now = Now { unix_ns: at_ns, seed };
+        let call = Call { namespace: namespace.unwrap_or(tenant), ..Call::new(body, &identity, dials) };
+        let document = py.detach(|| self.document(&call, now, id)).map_err(raise)?;
         Ok(PyBytes::new(py, &document))
     }
 
@@ -157,9 +166,8 @@ impl Planner {
         &self.plan
     }
 
-    fn document(&self, body: &[u8], tenant: &str, dials: Dials, now: Now, id: &str) -> Result<Vec<u8>, Error> {
-        let identity = Identity { tenant: tenant.to_owned() };
-        let call = Call { body, identity: &identity, dials: dials.checked()? };
+    fn document(&self, call: &Call<'_>, now: Now, id: &str) -> Result<Vec<u8>, Error> {
+        let call = Call { dials: call.dials.checked()?, ..*call };
         let decision = decide(&self.plan, &call, &Hints {}, &LiveView::UNKNOWN, now)?;
         serde_json::to_vec(&decision.document(id)).map_err(|error| Error::new(Code::Internal, "", error.to_string()))
     }
@@ -183,7 +191,8 @@ impl Planner {
                     (None, Some(text)) => Ok(json!({"model": "auto", "messages": [{"role": "user", "content": text}]}).to_string()),
                     _ => Err(unreadable(format!("line {number} needs exactly one of `body`, `text`"))),
                 };
-                let result = body.and_then(|body| self.document(body.as_bytes(), tenant, dials, now, &line.id));
+                let identity = Identity::of(tenant);
+                let result = body.and_then(|body| self.document(&Call::new(body.as_bytes(), &identity, dials), now, &line.id));
                 (Value::String(line.id), result)
             }
         };

@@ -20,6 +20,7 @@ const CONTINUATIONS: &[&str] = &["continue", "go on", "go ahead", "more", "weite
 pub(super) struct Messages<'a> {
     pub text: Cow<'a, str>,
     pub own_turn: bool,
+    pub count: u32,
 }
 
 pub(super) fn read<'a>(raw: &'a RawValue) -> Result<Messages<'a>, Error> {
@@ -30,13 +31,14 @@ pub(super) fn read<'a>(raw: &'a RawValue) -> Result<Messages<'a>, Error> {
     for (index, message) in list.iter().enumerate() {
         check(index, message)?;
     }
+    let count = u32::try_from(list.len()).unwrap_or(u32::MAX);
     let own_turn = list.last().is_some_and(|last| last.role.as_deref() == Some("user") && !last.content.is_continuation());
     let text = list
         .into_iter()
         .rev()
         .find(|message| message.role.as_deref() == Some("user") && !message.content.is_continuation())
         .map_or(Cow::Borrowed(""), |message| message.content.into_text());
-    Ok(Messages { text, own_turn })
+    Ok(Messages { text, own_turn, count })
 }
 
 #[derive(Default)]

@@ -3,6 +3,7 @@
 //! One scan of the top level borrows each field as a raw slice; only `messages` and a few small fields are read further.
 //! Routing text is the user's own last utterance: tool results, retrieved text and system preambles are not it.
 
+mod details;
 mod messages;
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Range};
@@ -81,6 +82,17 @@ pub struct Request<'a> {
     pub model_span: Range<usize>,
     /// `stream_options`: where its JSON value stands, and whether the client asked for usage.
     pub stream_options: Option<(Range<usize>, bool)>,
+    /// What only conditions read, still raw.
+    details: Raw<'a>,
+}
+
+/// Fields that are read only where a condition asks for them.
+#[derive(Clone, Debug)]
+struct Raw<'a> {
+    messages: u32,
+    tools: [Option<&'a RawValue>; 2],
+    user: Option<&'a RawValue>,
+    metadata: Option<&'a RawValue>,
 }
 
 /// Reads a chat completions body.
@@ -128,6 +140,7 @@ pub fn request<'a>(call: &Call<'a>) -> Result<Request<'a>, Error> {
         facts,
         model_span: span(body, model_raw),
         stream_options: stream_options.transpose()?,
+        details: Raw { messages: messages.count, tools: [fields.tools, fields.functions], user: fields.user, metadata: fields.metadata },
     })
 }
 
@@ -144,6 +157,8 @@ struct Fields<'a> {
     max_tokens: Option<&'a RawValue>,
     max_completion_tokens: Option<&'a RawValue>,
     n: Option<&'a RawValue>,
+    user: Option<&'a RawValue>,
+    metadata: Option<&'a RawValue>,
 }
 
 impl<'de> Deserialize<'de> for Fields<'de> {
@@ -168,6 +183,8 @@ impl<'de> Deserialize<'de> for Fields<'de> {
                         "max_tokens" => &mut fields.max_tokens,
                         "max_completion_tokens" => &mut fields.max_completion_tokens,
                         "n" => &mut fields.n,
+                        "user" => &mut fields.user,
+                        "metadata" => &mut fields.metadata,
                         _ => {
                             map.next_value::<IgnoredAny>()?;
                             continue;
@@ -199,7 +216,7 @@ struct ResponseFormat<'a> {
 }
 
 /// A string that borrows where it has no escapes (`Cow` alone always copies inside other types).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
@@ -302,7 +319,7 @@ mod tests {
 
     fn check(body: &[u8]) -> Result<Request<'_>, Error> {
         let identity = Box::leak(Box::new(Identity::default()));
-        request(&Call { body, identity, dials: Dials::default() })
+        request(&Call::new(body, identity, Dials::default()))
     }
 
     #[test]

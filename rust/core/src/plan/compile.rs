@@ -8,8 +8,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CAPABILITIES, DIALECTS, Model, Plan, Route, Target,
+    CAPABILITIES, DIALECTS, Model, Plan, Route, When,
     source::{Constraints, From, ModelSource, PlanSource, RouteSource, SCHEMA},
+    targets::{Conflict, Targets},
 };
 use crate::{
     digest,
@@ -93,11 +94,17 @@ pub fn compile(json: &[u8], predictors: &Predictors) -> Result<Compiled, Vec<Pro
             routes.push(Arc::new(route));
         }
     }
-    let targets = compile_targets(&routes, &mut problems);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
+    // Every route of the source is there, so the places in the conflicts are those of the source.
+    let (targets, conflicts) = Targets::new(&routes);
+    problems.extend(conflicts.into_iter().map(conflicted));
     Ok(Compiled { plan: Plan { id: id(&source).into(), models, routes, targets }, warnings: problems })
+}
+
+fn conflicted(Conflict { route, alias, message }: Conflict) -> Problem {
+    Problem { severity: Severity::Warning, ..Problem::new("conflicted", format!("routes[{route}].aliases[{alias}]"), message) }
 }
 
 /// Reads a plan source of this core's schema from its JSON.
@@ -295,6 +302,12 @@ fn compile_route(
             problems.push(Problem::new("invalid_timeout", format!("{path}.timeouts.{field}"), "a timeout is at least 1 ms"));
         }
     }
+    let when = source.when.as_deref().map(When::compile).transpose();
+    let when = when.unwrap_or_else(|refusal| {
+        problems
+            .push(Problem { accepted: refusal.accepted, ..Problem::new("invalid_expression", format!("{path}.when"), refusal.message) });
+        None
+    });
     let strategy = strategy::build(&source.strategy, &candidates)
         .map_err(|refusal| {
             problems.push(Problem {
@@ -307,10 +320,12 @@ fn compile_route(
     Some(Route {
         id: source.id.as_str().into(),
         aliases: source.aliases.clone(),
+        when,
+        callers: source.callers.clone(),
         baseline: baseline(&candidates),
         candidates,
         predictor,
-        policies: policy::build(&source.constraints),
+        policies: policy::build(&source.constraints, &source.timeouts),
         objective: ObjectiveSpec::new(&source.constraints, strategy.as_ref()),
         strategy,
         timeouts: source.timeouts,
@@ -351,42 +366,4 @@ fn check_constraints(constraints: &Constraints, path: &str, problems: &mut Vec<P
             "a deadline is a positive number of milliseconds",
         ));
     }
-}
-
-/// What each tenant may ask for. Of two routes with one alias, the one that comes first in the source has it: assembly orders
-/// them by priority and name.
-fn compile_targets(routes: &[Arc<Route>], problems: &mut Vec<Problem>) -> HashMap<String, HashMap<String, Target>> {
-    let mut targets: HashMap<String, HashMap<String, Target>> = HashMap::new();
-    for (index, route) in routes.iter().enumerate() {
-        let tenant = targets.entry(namespace(&route.id).to_owned()).or_default();
-        for alias in &route.aliases {
-            match tenant.get(alias) {
-                None => {
-                    tenant.insert(alias.clone(), Target { route: index, candidate: None });
-                }
-                Some(winner) => problems.push(Problem {
-                    severity: Severity::Warning,
-                    ..Problem::new(
-                        "conflicted",
-                        format!("routes[{index}].aliases"),
-                        format!("alias `{alias}` of `{}` already belongs to `{}`", route.id, routes[winner.route].id),
-                    )
-                }),
-            }
-        }
-    }
-    // Aliases first, so that a model's name never takes one; full ids are never ambiguous, short names go to the first.
-    for (index, route) in routes.iter().enumerate() {
-        let tenant = targets.entry(namespace(&route.id).to_owned()).or_default();
-        for (candidate, model) in route.candidates.iter().enumerate() {
-            let target = Target { route: index, candidate: Some(candidate) };
-            tenant.entry(model.id.to_string()).or_insert(target);
-            tenant.entry(model.name().to_owned()).or_insert(target);
-        }
-    }
-    targets
-}
-
-fn namespace(id: &str) -> &str {
-    id.split('/').next().unwrap_or(id)
 }

@@ -1,20 +1,23 @@
 //! A plan: compiled routing. In memory it is always valid.
 
+mod asked;
 mod compile;
 pub mod source;
+mod targets;
+mod when;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use self::targets::Targets;
 pub use self::{
+    asked::{Asked, Details, Fields},
     compile::{Compiled, Predictors, Problem, Severity, compile, id, read},
-    source::{Limits, PlanSource, Timeouts, Upstream},
+    source::{Callers, Limits, PlanSource, Timeouts, Upstream},
+    when::When,
 };
 use crate::{
     call::Call,
-    error::{Code, Error},
+    error::Error,
     money::Price,
     objective::ObjectiveSpec,
     parse::Request,
@@ -73,6 +76,10 @@ pub struct Route {
     pub id: Arc<str>,
     /// Names that a caller may ask for.
     pub aliases: Vec<String>,
+    /// The calls it takes; `None` for all.
+    pub when: Option<When>,
+    /// Whose calls it takes.
+    pub callers: Callers,
     /// Candidates, in the order of the source.
     pub candidates: Vec<Arc<Model>>,
     /// Index of the candidate that always-best would call: the best quality at difficulty 0, then the dearest.
@@ -99,6 +106,26 @@ pub struct RouteView<'p> {
     pub candidates: &'p [Arc<Model>],
     /// Whether the caller named the model: the strategy is bypassed, the policies are not.
     pub named: bool,
+    /// Details that conditions have read to find it.
+    pub read: Fields,
+}
+
+impl Route {
+    /// The namespace of the route.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        namespace(&self.id)
+    }
+
+    /// Whether it takes calls of a tenant.
+    #[must_use]
+    pub fn admits(&self, tenant: &str) -> bool {
+        self.namespace() == tenant || self.callers.admit(tenant)
+    }
+}
+
+fn namespace(id: &str) -> &str {
+    id.split('/').next().unwrap_or(id)
 }
 
 /// Compiled routing.
@@ -106,15 +133,7 @@ pub struct Plan {
     id: Arc<str>,
     models: Vec<Arc<Model>>,
     routes: Vec<Arc<Route>>,
-    /// By tenant, then by what a caller may ask for.
-    targets: HashMap<String, HashMap<String, Target>>,
-}
-
-#[derive(Clone, Copy)]
-struct Target {
-    route: usize,
-    /// Index among the route's candidates; `None` for an alias.
-    candidate: Option<usize>,
+    targets: Targets,
 }
 
 impl Plan {
@@ -139,59 +158,32 @@ impl Plan {
     /// Finds the route of a call.
     ///
     /// # Errors
-    /// `model_not_found`, listing what the caller may ask for.
+    /// As [`Plan::find`].
     pub fn route<'p>(&'p self, call: &Call<'_>, request: &Request<'_>) -> Result<RouteView<'p>, Error> {
-        self.find(&call.identity.tenant, &request.model)
-    }
-
-    /// [`Plan::route`] by the two names it looks at.
-    ///
-    /// # Errors
-    /// As [`Plan::route`].
-    pub fn find<'p>(&'p self, tenant: &str, model: &str) -> Result<RouteView<'p>, Error> {
-        let targets = self.targets.get(tenant);
-        let Some(&target) = targets.and_then(|targets| targets.get(model)) else {
-            let known = self.names(tenant);
-            let known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).take(20).collect();
-            return Err(Error::new(Code::ModelNotFound, "model", crate::error::unknown("model", model, &known)));
-        };
-        let route = &*self.routes[target.route];
-        Ok(match target.candidate {
-            None => RouteView { route, candidates: &route.candidates, named: false },
-            Some(index) => RouteView { route, candidates: &route.candidates[index..=index], named: true },
+        self.find(&Asked {
+            namespace: call.namespace,
+            identity: call.identity,
+            model: &request.model,
+            facts: &request.facts,
+            details: request,
         })
     }
 
-    /// What a tenant may ask for, sorted: (name, owner), where the owner is the route of an alias or the pool of a model.
-    #[must_use]
-    pub fn names(&self, tenant: &str) -> Vec<(String, String)> {
-        let Some(targets) = self.targets.get(tenant) else { return Vec::new() };
-        let mut names: Vec<(String, String)> = targets
-            .iter()
-            .filter_map(|(name, target)| {
-                let route = &self.routes[target.route];
-                match target.candidate {
-                    None => Some((name.clone(), route.id.to_string())),
-                    // A model is listed by one name; its full id works too.
-                    Some(index) if *name == *route.candidates[index].id => {
-                        let model = &route.candidates[index];
-                        let listed = if targets
-                            .get(model.name())
-                            .is_some_and(|other| other.route == target.route && other.candidate == target.candidate)
-                        {
-                            model.name()
-                        } else {
-                            &model.id
-                        };
-                        let pool = model.id.len() - model.name().len();
-                        Some((listed.to_owned(), model.id[..pool].trim_end_matches('/').to_owned()))
-                    }
-                    Some(_) => None,
-                }
-            })
-            .collect();
-        names.sort();
-        names
+    /// [`Plan::route`] by what it looks at.
+    ///
+    /// # Errors
+    /// `forbidden` where the namespace's routes do not admit the caller; `model_not_found`, listing what the caller may ask for;
+    /// `no_route` where the conditions of all that are asked for decline.
+    pub fn find<'p>(&'p self, asked: &Asked<'_>) -> Result<RouteView<'p>, Error> {
+        self.targets.find(&self.routes, asked)
+    }
+
+    /// What a tenant may ask a namespace for, sorted: (name, owner), where the owner is the route of an alias or the pool of a model.
+    ///
+    /// # Errors
+    /// `forbidden` where the namespace's routes do not admit the tenant.
+    pub fn names(&self, namespace: &str, tenant: &str) -> Result<Vec<(String, String)>, Error> {
+        self.targets.names(&self.routes, namespace, tenant)
     }
 }
 

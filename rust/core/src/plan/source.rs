@@ -145,6 +145,26 @@ impl Callers {
     pub fn is_same(&self) -> bool {
         self.from == From::Same && self.namespaces.is_empty()
     }
+
+    /// Whether another namespace may call.
+    #[must_use]
+    pub fn admit(&self, tenant: &str) -> bool {
+        match self.from {
+            From::Same => false,
+            From::All => true,
+            From::Listed => self.namespaces.contains(tenant),
+        }
+    }
+
+    /// Whether every namespace that `others` admit may call, of two routes of one namespace.
+    #[must_use]
+    pub fn cover(&self, others: &Self) -> bool {
+        match (self.from, others.from) {
+            (From::All, _) | (_, From::Same) => true,
+            (_, From::All) => false,
+            (_, From::Listed) => others.namespaces.iter().all(|tenant| self.admit(tenant)),
+        }
+    }
 }
 
 /// By which rule a route knows its callers.

@@ -2,7 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::{Code, fixture};
+use super::{Asked, Plan};
+use crate::{Call, Code, Dials, Error, Identity, fixture, parse};
+
+/// The route, how many candidates it has, and whether a model was named.
+fn find(plan: &Plan, namespace: &str, identity: &Identity, model: &str) -> Result<(String, usize, bool), Error> {
+    let body = fixture::body("");
+    let request = parse::request(&Call::new(body.as_bytes(), identity, Dials::default())).unwrap();
+    let asked = Asked { namespace, identity, model, facts: &request.facts, details: &request };
+    plan.find(&asked).map(|view| (view.route.id.to_string(), view.candidates.len(), view.named))
+}
 
 #[test]
 fn all_problems_come_at_once_with_their_paths() {
@@ -96,8 +105,7 @@ fn names_resolve_inside_the_callers_namespace_only() {
     other["candidates"] = json!(["a/pool/dear"]);
     source["routes"].as_array_mut().unwrap().push(other);
     let plan = fixture::compile(&source).map_err(|problems| panic!("{problems:?}")).unwrap().plan;
-    let chosen =
-        |tenant: &str, model: &str| plan.find(tenant, model).map(|view| (view.route.id.to_string(), view.candidates.len(), view.named));
+    let chosen = |tenant: &str, model: &str| find(&plan, tenant, &Identity::of(tenant), model);
     assert_eq!(chosen("a", "auto").unwrap(), ("a/default".to_owned(), 3, false));
     assert_eq!(chosen("b", "auto").unwrap(), ("b/other".to_owned(), 1, false));
     assert_eq!(chosen("a", "cheap").unwrap(), ("a/default".to_owned(), 1, true));
@@ -105,17 +113,125 @@ fn names_resolve_inside_the_callers_namespace_only() {
     for (tenant, model) in [("b", "cheap"), ("c", "auto"), ("a", "nothing")] {
         assert_eq!(chosen(tenant, model).unwrap_err().code, Code::ModelNotFound);
     }
-    let names: Vec<String> = plan.names("a").into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> = plan.names("a", "a").unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["auto", "cheap", "dear", "middle"]);
 }
 
-#[test]
-fn the_loser_of_an_alias_is_told_who_won() {
+/// Compiles routes that are copies of the fixture's, each with an id and changes; gives the plan and its warnings.
+fn routes(changes: &[(&str, Value)]) -> super::Compiled {
     let mut source = fixture::source();
-    let mut late = source["routes"][0].clone();
-    late["id"] = json!("a/late");
-    source["routes"].as_array_mut().unwrap().push(late);
-    let compiled = fixture::compile(&source).map_err(|problems| panic!("{problems:?}")).unwrap();
-    assert_eq!(compiled.warnings[0].code, "conflicted");
-    assert!(compiled.warnings[0].message.contains("already belongs to `a/default`"));
+    let route = source["routes"][0].clone();
+    source["routes"] = changes
+        .iter()
+        .map(|(id, change)| {
+            let mut route = route.clone();
+            route["id"] = json!(id);
+            change.as_object().unwrap().iter().for_each(|(key, value)| route[key] = value.clone());
+            route
+        })
+        .collect();
+    fixture::compile(&source).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+#[test]
+fn a_namespace_is_open_to_those_whom_one_of_its_routes_admits() {
+    let plan = routes(&[
+        ("a/own", json!({"candidates": ["a/pool/cheap"]})),
+        ("a/listed", json!({"aliases": ["auto", "shared"], "callers": {"from": "listed", "namespaces": ["b"]}})),
+        ("a/open", json!({"aliases": ["open"], "callers": {"from": "all"}, "candidates": ["a/pool/dear"]})),
+        ("p/own", json!({})),
+    ])
+    .plan;
+    let found = |namespace: &str, tenant: &str, model: &str| {
+        find(&plan, namespace, &Identity::of(tenant), model).map(|found| found.0).map_err(|error| error.code)
+    };
+    for (namespace, tenant, model, expected) in [
+        ("a", "a", "auto", Ok("a/own")),
+        ("a", "b", "auto", Ok("a/listed")),
+        ("a", "b", "shared", Ok("a/listed")),
+        ("a", "a", "shared", Ok("a/listed")),
+        ("a", "c", "open", Ok("a/open")),
+        ("a", "a", "cheap", Ok("a/own")),
+        ("a", "b", "cheap", Ok("a/listed")),
+        ("a", "c", "a/pool/dear", Ok("a/open")),
+        ("a", "c", "auto", Err(Code::ModelNotFound)),
+        ("a", "c", "cheap", Err(Code::ModelNotFound)),
+        ("p", "a", "auto", Err(Code::Forbidden)),
+        ("none", "a", "auto", Err(Code::Forbidden)),
+        ("none", "none", "auto", Err(Code::ModelNotFound)),
+    ] {
+        assert_eq!(found(namespace, tenant, model), expected.map(str::to_owned), "{tenant} asks {namespace} for {model}");
+    }
+    let names = |namespace, tenant| -> Vec<String> { plan.names(namespace, tenant).unwrap().into_iter().map(|(name, _)| name).collect() };
+    assert_eq!(names("a", "c"), ["dear", "open"]);
+    assert_eq!(names("a", "b"), ["auto", "cheap", "dear", "middle", "open", "shared"]);
+    assert_eq!(plan.names("p", "b").unwrap_err().code, Code::Forbidden);
+}
+
+#[test]
+fn of_routes_with_one_alias_the_first_whose_condition_holds_takes_the_call() {
+    let plan = routes(&[
+        ("a/gold", json!({"when": "caller.labels.tier == \"gold\"", "candidates": ["a/pool/dear"]})),
+        ("a/tools", json!({"when": "size(request.tools) > 0", "candidates": ["a/pool/middle"]})),
+        ("a/stream", json!({"when": "request.stream", "aliases": ["live"]})),
+    ])
+    .plan;
+    let mut gold = Identity::of("a");
+    gold.labels.insert("tier".to_owned(), "gold".to_owned());
+    assert_eq!(find(&plan, "a", &gold, "auto").unwrap().0, "a/gold");
+    assert_eq!(find(&plan, "a", &gold, "dear").unwrap(), ("a/gold".to_owned(), 1, true));
+    let error = find(&plan, "a", &Identity::of("a"), "auto").unwrap_err();
+    assert_eq!((error.code, &*error.path), (Code::NoRoute, "model"));
+    assert_eq!(error.message, "no policy takes this call for `auto`: the conditions of `a/gold`, `a/tools` do not hold");
+    let named = find(&plan, "a", &Identity::of("a"), "middle").unwrap_err();
+    assert!(named.code == Code::NoRoute && named.message.contains("`a/tools`, `a/stream` do"), "{named}");
+}
+
+#[test]
+fn a_condition_that_is_wrong_refuses_the_plan_at_its_place() {
+    let mut source = fixture::source();
+    source["routes"][0]["when"] = json!("request.colour == \"red\"");
+    let problems = fixture::compile(&source).err().unwrap();
+    assert_eq!((problems[0].code, problems[0].path.as_str()), ("invalid_expression", "routes[0].when"));
+    assert!(problems[0].accepted.contains(&"request.model".to_owned()));
+}
+
+#[test]
+fn an_alias_is_lost_to_an_earlier_route_that_takes_every_call_of_the_later() {
+    let holds = json!({"when": "request.stream"});
+    let all = json!({"callers": {"from": "all"}});
+    let listed = |names: &[&str]| json!({"callers": {"from": "listed", "namespaces": names}});
+    for (earlier, later, lost) in [
+        (json!({}), json!({}), true),
+        (json!({}), holds.clone(), true),
+        (holds.clone(), holds.clone(), true),
+        (holds.clone(), json!({}), false),
+        (holds.clone(), json!({"when": "request.json"}), false),
+        (json!({}), all.clone(), false),
+        (all.clone(), json!({}), true),
+        (all.clone(), listed(&["b"]), true),
+        (listed(&["b", "c"]), listed(&["b"]), true),
+        (listed(&["b"]), listed(&["b", "c"]), false),
+        (listed(&[]), json!({}), true),
+    ] {
+        let compiled = routes(&[("a/early", earlier.clone()), ("a/late", later.clone())]);
+        let warnings: Vec<(&str, &str)> = compiled.warnings.iter().map(|problem| (problem.code, problem.path.as_str())).collect();
+        assert_eq!(warnings, if lost { vec![("conflicted", "routes[1].aliases[0]")] } else { vec![] }, "{earlier} {later}");
+    }
+    let compiled = routes(&[("a/early", json!({})), ("a/late", json!({})), ("b/other", json!({}))]);
+    assert_eq!(compiled.warnings.len(), 1, "namespaces do not conflict");
+    assert!(compiled.warnings[0].message.contains("already belongs to `a/early`"));
+}
+
+#[test]
+fn a_route_that_lost_all_its_aliases_takes_no_call_by_name_either() {
+    let late = |aliases: &[&str]| json!({"aliases": aliases, "candidates": ["a/pool/dear"]});
+    let early = json!({"candidates": ["a/pool/cheap"]});
+    let asks = |aliases: &[&str]| {
+        let plan = routes(&[("a/early", early.clone()), ("a/late", late(aliases))]).plan;
+        find(&plan, "a", &Identity::of("a"), "dear").map_err(|error| error.code).map(|found| found.0)
+    };
+    assert_eq!(asks(&["auto"]), Err(Code::ModelNotFound));
+    assert_eq!(asks(&["auto", "late"]), Ok("a/late".to_owned()));
+    assert_eq!(asks(&[]), Ok("a/late".to_owned()), "a route without aliases is there for its models' names");
 }

@@ -4,7 +4,7 @@ use super::{Case, Entry, Policy};
 
 /// The row.
 pub const ENTRY: Entry =
-    Entry { name: "capability", about: "the model offers what the call needs", soft: false, build: |_| Box::new(Capability) };
+    Entry { name: "capability", about: "the model offers what the call needs", soft: false, build: |_, _| Box::new(Capability) };
 
 struct Capability;
 

@@ -4,7 +4,7 @@ use super::{Case, Entry, Policy};
 
 /// The row.
 pub const ENTRY: Entry =
-    Entry { name: "concurrency", about: "the model has a free place in this gateway", soft: false, build: |_| Box::new(Concurrency) };
+    Entry { name: "concurrency", about: "the model has a free place in this gateway", soft: false, build: |_, _| Box::new(Concurrency) };
 
 struct Concurrency;
 

@@ -7,7 +7,7 @@ pub const ENTRY: Entry = Entry {
     name: "context_length",
     about: "prompt and requested answer fit into the model's context",
     soft: false,
-    build: |_| Box::new(ContextLength),
+    build: |_, _| Box::new(ContextLength),
 };
 
 struct ContextLength;

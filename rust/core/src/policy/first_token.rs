@@ -7,7 +7,7 @@ pub const ENTRY: Entry = Entry {
     name: "first_token",
     about: "the first token is expected before the deadline",
     soft: true,
-    build: |constraints| Box::new(FirstToken { within_ms: constraints.first_token_ms }),
+    build: |constraints, _| Box::new(FirstToken { within_ms: constraints.first_token_ms }),
 };
 
 struct FirstToken {

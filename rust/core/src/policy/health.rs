@@ -4,7 +4,7 @@ use super::{Case, Entry, Policy};
 
 /// The row.
 pub const ENTRY: Entry =
-    Entry { name: "health", about: "the model does not rest after a failure", soft: false, build: |_| Box::new(Health) };
+    Entry { name: "health", about: "the model does not rest after a failure", soft: false, build: |_, _| Box::new(Health) };
 
 struct Health;
 

@@ -9,7 +9,7 @@ pub const ENTRY: Entry = Entry {
     name: "labels",
     about: "the model carries the labels the route asks for",
     soft: false,
-    build: |constraints| Box::new(Labels { required: constraints.match_labels.clone() }),
+    build: |constraints, _| Box::new(Labels { required: constraints.match_labels.clone() }),
 };
 
 struct Labels {

@@ -7,7 +7,7 @@ pub const ENTRY: Entry = Entry {
     name: "max_cost",
     about: "the forecast cost stays within the cap",
     soft: true,
-    build: |constraints| Box::new(MaxCost { nanousd: constraints.max_request_nanousd }),
+    build: |constraints, _| Box::new(MaxCost { nanousd: constraints.max_request_nanousd }),
 };
 
 struct MaxCost {

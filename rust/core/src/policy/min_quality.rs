@@ -7,7 +7,7 @@ pub const ENTRY: Entry = Entry {
     name: "min_quality",
     about: "the forecast quality reaches the floor",
     soft: true,
-    build: |constraints| Box::new(MinQuality { floor: constraints.min_quality }),
+    build: |constraints, _| Box::new(MinQuality { floor: constraints.min_quality }),
 };
 
 struct MinQuality {

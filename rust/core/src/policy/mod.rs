@@ -1,11 +1,12 @@
 //! Policies only remove candidates, and say why. One file and one row each.
 //!
-//! A hard policy (capability, limits, labels, health, concurrency) always removes. A soft one (floor, cap, deadline) removes
+//! A hard policy (capability, limits, labels, health, concurrency) always removes. A soft one (floor, cap, deadlines) removes
 //! under `Reject`; under `BestEffort` it orders: feasible first, then the smallest violation.
 
 mod capability;
 mod concurrency;
 mod context_length;
+mod duration;
 mod first_token;
 mod health;
 mod labels;
@@ -21,7 +22,7 @@ use crate::{
     live::Now,
     parse::Facts,
     plan::{
-        Model,
+        Model, Timeouts,
         source::{Constraints, WhenUnsatisfied},
     },
     predict::Forecast,
@@ -35,8 +36,8 @@ pub struct Entry {
     pub about: &'static str,
     /// Whether `BestEffort` turns it into an order.
     pub soft: bool,
-    /// Builds it from a route's constraints.
-    pub build: fn(&Constraints) -> Box<dyn Policy>,
+    /// Builds it from a route's constraints and timeouts.
+    pub build: fn(&Constraints, &Timeouts) -> Box<dyn Policy>,
 }
 
 /// Every policy, in the order in which they are asked; the first that refuses gives the reason.
@@ -50,6 +51,7 @@ pub const TABLE: &[&Entry] = &[
     &max_cost::ENTRY,
     &min_quality::ENTRY,
     &first_token::ENTRY,
+    &duration::ENTRY,
 ];
 
 /// What a policy looks at.
@@ -77,8 +79,8 @@ pub trait Policy: Send + Sync {
 
 /// All policies of a route.
 #[must_use]
-pub fn build(constraints: &Constraints) -> Vec<Box<dyn Policy>> {
-    TABLE.iter().map(|entry| (entry.build)(constraints)).collect()
+pub fn build(constraints: &Constraints, timeouts: &Timeouts) -> Vec<Box<dyn Policy>> {
+    TABLE.iter().map(|entry| (entry.build)(constraints, timeouts)).collect()
 }
 
 /// What the policies say of one candidate.

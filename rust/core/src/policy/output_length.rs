@@ -7,7 +7,7 @@ pub const ENTRY: Entry = Entry {
     name: "output_length",
     about: "the model can give as long an answer as the call asks for",
     soft: false,
-    build: |_| Box::new(OutputLength),
+    build: |_, _| Box::new(OutputLength),
 };
 
 struct OutputLength;

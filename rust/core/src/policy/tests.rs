@@ -20,9 +20,9 @@ fn check(change: impl Fn(&mut Value), more: &str, dials: Dials, reading: Reading
     let mut source = fixture::source();
     change(&mut source);
     let plan = fixture::compile(&source).map_err(|problems| panic!("{problems:?}")).unwrap().plan;
-    let identity = Identity { tenant: "a".to_owned() };
+    let identity = Identity::of("a");
     let body = fixture::body(more);
-    let call = Call { body: body.as_bytes(), identity: &identity, dials };
+    let call = Call::new(body.as_bytes(), &identity, dials);
     let models = Same(reading);
     decide(&plan, &call, &Hints {}, &LiveView { models: &models, last_prediction: None }, Now { unix_ns: 1_000, seed: 1 })
 }
@@ -54,6 +54,17 @@ fn cases() -> Vec<Case> {
             "",
             none,
             Reading { first_token_ms: Some(151.0), ..idle },
+        ),
+        // 100 ms to the first token, then 50 tokens at 100 a second: 600 ms.
+        (
+            "duration",
+            |s| {
+                s["models"][0]["latency"]["output_tokens_per_second"] = json!(100.0);
+                s["routes"][0]["timeouts"] = json!({"request_ms": 599});
+            },
+            r#","max_tokens":50"#,
+            none,
+            idle,
         ),
     ]
 }
@@ -104,6 +115,22 @@ fn best_effort_orders_by_the_violation_and_says_what_it_relaxed() {
     };
     let decision = check(both, "", Dials::default(), Reading::default()).unwrap();
     assert_eq!(decision.candidates[2].admission.refused_by, Some("context_length"));
+}
+
+#[test]
+fn an_answer_that_would_come_too_late_is_last_under_best_effort_and_no_reason_where_the_speed_is_unknown() {
+    let slow = |request_ms: u64, when_unsatisfied: &'static str| {
+        let change = move |s: &mut Value| {
+            s["models"][2]["latency"] = json!({"output_tokens_per_second": 100.0});
+            s["routes"][0]["timeouts"] = json!({"request_ms": request_ms});
+            s["routes"][0]["strategy"] = json!({"type": "best"});
+            s["routes"][0]["constraints"] = json!({"when_unsatisfied": when_unsatisfied});
+        };
+        check(change, r#","max_tokens":50,"n":2"#, Dials::default(), Reading::default()).unwrap()
+    };
+    assert_eq!(slow(499, "reject").candidates[2].admission.refused_by, Some("duration"));
+    assert_eq!(slow(500, "reject").ranking, [2, 1, 0]);
+    assert_eq!(slow(499, "best_effort").ranking, [1, 0, 2]);
 }
 
 #[test]

@@ -42,13 +42,13 @@ impl Timing {
 /// # Errors
 /// The first body that cannot be decided on.
 pub fn time(plan: &Plan, tenant: &str, bodies: &BTreeMap<u32, Vec<Vec<u8>>>) -> Result<BTreeMap<u32, Timing>, Error> {
-    let identity = Identity { tenant: tenant.to_owned() };
+    let identity = Identity::of(tenant);
     let mut timings = BTreeMap::new();
     for (&size, bodies) in bodies {
         let warm_up = WARM_UP.min(bodies.len() / 10);
         let mut samples = Samples::default();
         for (index, body) in bodies.iter().enumerate() {
-            let call = Call { body, identity: &identity, dials: Dials::default() };
+            let call = Call::new(body, &identity, Dials::default());
             let now = Now { unix_ns: 0, seed: index as u64 };
             let started = Instant::now();
             let decision = std::hint::black_box(decide(plan, &call, &Hints {}, &LiveView::UNKNOWN, now)?);
