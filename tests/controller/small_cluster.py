@@ -98,7 +98,7 @@ class World:
             Key("Namespace", "", name): Namespace(Key("Namespace", "", name), "n", 1, tuple(sorted(labels.items())))
             for name, labels in self.namespaces.items()
         }
-        cluster = Cluster(self.services, self.secrets, "tradewind-system:tradewind-controller")  # type: ignore[arg-type]
+        cluster = Cluster(self.services, self.secrets, Secrets(), "tradewind-system:tradewind-controller")  # type: ignore[arg-type]
         snapshot = Snapshot(dict(self.customs), namespaces, self.profiles, cluster, predictors(), self.kept)
         outcome = reconcile.run(snapshot, self.memory)
         self.kept = outcome.kept

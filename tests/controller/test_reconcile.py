@@ -231,7 +231,10 @@ def test_a_policy_that_lost_some_aliases_keeps_the_others() -> None:
 
 def test_a_profile_of_a_config_map_must_be_there() -> None:
     made = world(POOL.replace('quality: {prior: "0.9"}', "quality: {profileRef: {name: mine, key: large}}"))
-    assert said(made.run().verdicts[CHAT])[1] == "ProfileNotFound"
+    outcome = made.run()
+    assert said(outcome.verdicts[CHAT]) == ("Accepted", "ProfileNotFound")
+    assert routes(outcome) == {"a/default": ["a/chat/small"]}
+    assert outcome.verdicts[CHAT].usable == 1
     made.profiles = {("a", "mine"): {"large": json.dumps({"bias": 1.5})}}
     outcome = made.run()
     assert said(outcome.verdicts[CHAT]) == ("Accepted", "ResolvedRefs")

@@ -146,14 +146,13 @@ class Controller:
     # Start and end.
 
     async def start(self) -> None:
-        """Reads what is there, opens the sync channel, and runs. Raises `ApiError` or `Unreachable` where it cannot."""
+        """Reads what is there, as soon as the API server lets it, opens the sync channel, and runs."""
         log.info("replica `%s` of namespace `%s`", self.replica.identity, self.replica.namespace)
         self.server.add_predictor(self._predictors.default.graph)
         if self.settings.tls:
-            await self._certify()
+            await self._persist("certificates", self._certify)
         self.address = self.server.listen()
-        await self.resync()
-        await self.publisher.load()
+        await self._persist("the first lists", self._read_all)
         runner = await metrics.serve(
             self.metrics, self.settings.metrics_listen, lambda: self._synced, self._collect, self.server.sessions
         )
@@ -219,17 +218,24 @@ class Controller:
 
     async def _take_over(self) -> None:
         """What the last leader wrote, and what it missed, is read before anything is written."""
+        await self._persist("taking over", self._read_all)
+        self.dirty()
+        self.settle()
+
+    async def _read_all(self) -> None:
+        await self.resync()
+        await self.publisher.load()
+
+    async def _persist(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Does something, again and again until the API server lets it."""
         attempt = 0
         while True:
             try:
-                await self.resync()
-                await self.publisher.load()
-                break
+                return await work()
             except (ApiError, Unreachable) as error:
-                log.warning("taking over: %s", error)
+                self.metrics.failures.labels("start").inc()
+                log.warning("%s: %s", what, error)
                 attempt = await backoff(attempt)
-        self.dirty()
-        self.settle()
 
     def _threadsafe(self, call: Callable[[], None]) -> Callable[[], None]:
         loop = asyncio.get_running_loop()
@@ -264,7 +270,9 @@ class Controller:
             customs=customs,
             namespaces=self.namespaces.all(),
             profiles=self._config_maps(customs.values()),
-            cluster=references.Cluster(self.services.all(), self.secrets, f"{self.replica.namespace}:{self.settings.account}"),
+            cluster=references.Cluster(
+                self.services.all(), self.secrets, self.profiles, f"{self.replica.namespace}:{self.settings.account}"
+            ),
             predictors=self._predictors.for_policies(customs.values(), self.server.add_predictor),
             kept=published.kept if published is not None else {},
         )

@@ -8,6 +8,7 @@ revoked or is missing is gone.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,9 +35,9 @@ REFERENCES = {
     "missing_pool": "PoolNotFound",
     "not_permitted": "RefNotPermitted",
     "missing_predictor": "PredictorUnavailable",
-    "missing_profile": "ProfileNotFound",
 }
 """Codes of problems that lie outside the object, and the reasons of ResolvedRefs that they become."""
+MODEL_PATH = re.compile(r"spec\.models\[(\d+)\]")
 REFUSALS = {"invalid_expression": "InvalidExpression", "invalid_strategy": "InvalidStrategy"}
 """Codes of problems of the object itself, and the reasons of Accepted that they become; `Invalid` for the rest."""
 PROFILES = ("quality.profile", "spec", "spec.predictor")
@@ -188,15 +189,38 @@ def _assemble(forms: Mapping[Key, Form], snapshot: Snapshot, memory: Memory) -> 
         for name, pool in resources.pools.items()
         if (found := references.missing(pool.resource, snapshot.cluster))
     }
-    unusable = frozenset(f"{key.namespace}/{key.name}/{model}" for key, models in missing.items() for model in models)
-    assembled = assemble(resources, snapshot.predictors, unusable)
+    assembled = assemble(resources, snapshot.predictors, _ids(missing))
+    without = _without_profile(assembled, resources)
+    if without:  # Which profiles are missing, only the assembly tells.
+        missing = {key: {**without.get(key, {}), **missing.get(key, {})} for key in missing.keys() | without.keys()}
+        assembled = assemble(resources, snapshot.predictors, _ids(missing))
     problems: dict[Key, list[Problem]] = defaultdict(list)
     for problem in assembled.problems:
-        parts = problem.file.split("/") if problem.file else []
-        if len(parts) == 3:
-            problems[Key(*parts)].append(problem)
+        key = _owner(problem)
+        if key is not None:
+            problems[key].append(problem)
     candidates = {route.id: len(route.candidates) for route in assembled.plan.routes}
     return Round(assembled, {key: tuple(rows) for key, rows in problems.items()}, missing, resources, candidates)
+
+
+def _ids(missing: Mapping[Key, Mapping[str, Condition]]) -> frozenset[str]:
+    return frozenset(f"{key.namespace}/{key.name}/{model}" for key, models in missing.items() for model in models)
+
+
+def _owner(problem: Problem) -> Key | None:
+    parts = problem.file.split("/") if problem.file else []
+    return Key(*parts) if len(parts) == 3 else None
+
+
+def _without_profile(assembled: Assembled, resources: Resources) -> dict[Key, dict[str, Condition]]:
+    """Models whose ConfigMap holds no profile for them."""
+    found: dict[Key, dict[str, Condition]] = defaultdict(dict)
+    for problem in assembled.problems:
+        key, place = _owner(problem), MODEL_PATH.match(problem.path)
+        if problem.code == "missing_profile" and key is not None and place is not None:
+            name = resources.pools[key.namespace, key.name].resource.spec.models[int(place[1])].name
+            found[key][name] = Condition("ResolvedRefs", "ProfileNotFound", f"model `{name}`: {problem.message}")
+    return dict(found)
 
 
 def _resources(forms: Mapping[Key, Form], snapshot: Snapshot, memory: Memory) -> Resources:

@@ -23,6 +23,7 @@ class Cluster:
 
     services: Mapping[Key, Service]
     secrets: Vault
+    profiles: Vault
     account: str
     """The controller's own ServiceAccount, `namespace:name`."""
 
@@ -34,7 +35,7 @@ def missing(pool: ModelPool, cluster: Cluster) -> dict[str, Condition]:
 
 
 def _missing(namespace: str, model: Model, cluster: Cluster) -> Condition | None:
-    return _service(namespace, model, cluster) or _secret(namespace, model, cluster)
+    return _service(namespace, model, cluster) or _secret(namespace, model, cluster) or _profile(namespace, model, cluster)
 
 
 def _service(namespace: str, model: Model, cluster: Cluster) -> Condition | None:
@@ -62,10 +63,7 @@ def _secret(namespace: str, model: Model, cluster: Cluster) -> Condition | None:
         return None
     ref = credentials.secret_key_ref
     if cluster.secrets.forbidden(namespace):
-        command = PERMIT.format(account=cluster.account, namespace=namespace)
-        return _unresolved(
-            "SecretForbidden", model, f"Secrets of namespace `{namespace}` may not be read; to permit it: {command}"
-        )
+        return _unresolved("SecretForbidden", model, _closed("Secrets", namespace, cluster))
     secret = cluster.secrets.get(namespace, ref.name)
     if secret is None:
         return _unresolved("SecretNotFound", model, f"Secret `{ref.name}` is not in namespace `{namespace}`")
@@ -75,6 +73,17 @@ def _secret(namespace: str, model: Model, cluster: Cluster) -> Condition | None:
             "SecretKeyNotFound", model, f"Secret `{ref.name}` has no value under `{ref.key}`; its keys are {keys}"
         )
     return None
+
+
+def _profile(namespace: str, model: Model, cluster: Cluster) -> Condition | None:
+    if model.quality.profile_ref is None or not cluster.profiles.forbidden(namespace):
+        return None
+    return _unresolved("ProfileForbidden", model, _closed("ConfigMaps", namespace, cluster))
+
+
+def _closed(what: str, namespace: str, cluster: Cluster) -> str:
+    command = PERMIT.format(account=cluster.account, namespace=namespace)
+    return f"{what} of namespace `{namespace}` may not be read; to permit it: {command}"
 
 
 def _unresolved(reason: str, model: Model, message: str) -> Condition:

@@ -120,7 +120,8 @@ def _ends(parts: dict[str, bytes]) -> datetime:
 
 
 def _root(cert: str, key: str) -> dict[str, bytes]:
-    pem, key_pem = core.make_ca("tradewind", ROOT_DAYS)
+    # A name of its own: verifiers tell roots, and a root from what it signs, by their names.
+    pem, key_pem = core.make_ca(f"tradewind authority of {datetime.now(UTC):%Y-%m-%d %H:%M:%S}", ROOT_DAYS)
     return {cert: pem, key: key_pem}
 
 
