@@ -2,6 +2,7 @@
 
 mod asked;
 mod compile;
+mod render;
 pub mod source;
 mod targets;
 mod when;
@@ -12,6 +13,7 @@ use self::targets::Targets;
 pub use self::{
     asked::{Asked, Details, Fields},
     compile::{Compiled, Predictors, Problem, Severity, compile, id, read},
+    render::{CURRENT, OLDEST, POD, Rendered, Scope, render},
     source::{Callers, Limits, PlanSource, Timeouts, Upstream},
     when::When,
 };

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Asked, Fields, Route, RouteView};
+use super::{Asked, Callers, Fields, Route, RouteView, When};
 use crate::error::{Code, Error, excerpt, unknown};
 
 /// By namespace.
@@ -139,7 +139,7 @@ impl Namespace {
         let mut lost = Vec::new();
         for (place, alias) in route.aliases.iter().enumerate() {
             let holders = self.aliases.entry(alias.clone()).or_default();
-            match holders.iter().find(|holder| covers(&routes[holder.route], route)) {
+            match holders.iter().find(|holder| covers(conditions(&routes[holder.route]), conditions(route))) {
                 None => holders.push(Target { route: index, candidate: None }),
                 Some(winner) => lost.push(Conflict {
                     route: index,
@@ -185,14 +185,13 @@ impl Namespace {
     }
 }
 
-/// Whether an earlier route takes every call to an alias that a later one would take.
-fn covers(earlier: &Route, later: &Route) -> bool {
-    let same = match (&earlier.when, &later.when) {
-        (None, _) => true,
-        (Some(earlier), Some(later)) => earlier.text() == later.text(),
-        (Some(_), None) => false,
-    };
-    same && earlier.callers.cover(&later.callers)
+/// Whether an earlier route takes every call to an alias that a later one would take, by their conditions and callers.
+pub fn covers(earlier: (Option<&str>, &Callers), later: (Option<&str>, &Callers)) -> bool {
+    (earlier.0.is_none() || earlier.0 == later.0) && earlier.1.cover(later.1)
+}
+
+fn conditions(route: &Route) -> (Option<&str>, &Callers) {
+    (route.when.as_ref().map(When::text), &route.callers)
 }
 
 fn no_route(model: &str, declined: &[&str]) -> Error {

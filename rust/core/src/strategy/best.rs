@@ -11,6 +11,7 @@ pub const ENTRY: Entry = Entry {
     about: "the best forecast quality within the caps",
     never_dominated: true,
     build: |value, _| parameters::<Parameters>(value).map(|_| Box::new(Best) as Box<dyn Strategy>),
+    narrow: |_, _| true,
 };
 
 #[derive(Deserialize)]

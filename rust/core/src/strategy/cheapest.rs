@@ -11,6 +11,7 @@ pub const ENTRY: Entry = Entry {
     about: "the cheapest whose forecast quality reaches the floor",
     never_dominated: true,
     build: |value, _| parameters::<Parameters>(value).map(|_| Box::new(Cheapest) as Box<dyn Strategy>),
+    narrow: |_, _| true,
 };
 
 #[derive(Deserialize)]

@@ -24,7 +24,12 @@ pub struct Entry {
     pub never_dominated: bool,
     /// Builds it from its parameters (the object under its own name) and the route's candidates.
     pub build: Build,
+    /// Takes the models that are not left out of its parameters; whether anything is left to order by.
+    pub narrow: Narrow,
 }
+
+/// Takes models out of parameters: those by whose names the question is answered with no.
+pub type Narrow = fn(&mut Value, &dyn Fn(&str) -> bool) -> bool;
 
 /// Builds a strategy from its parameters and the route's candidates.
 pub type Build = fn(Value, &[Arc<Model>]) -> Result<Box<dyn Strategy>, Refusal>;
@@ -97,6 +102,14 @@ pub fn build(source: &Map<String, Value>, candidates: &[Arc<Model>]) -> Result<B
     }
     (entry.build)(source.get(name).cloned().unwrap_or_else(|| Value::Object(Map::new())), candidates)
         .map_err(|refusal| Refusal { path: format!(".{name}{}", refusal.path), ..refusal })
+}
+
+/// Takes the models that are not left out of a source that builds; whether it still builds.
+pub fn narrow(source: &mut Map<String, Value>, left: &dyn Fn(&str) -> bool) -> bool {
+    let Some(entry) = source.get("type").and_then(Value::as_str).and_then(|name| TABLE.iter().find(|entry| entry.name == name)) else {
+        return false;
+    };
+    source.get_mut(entry.name).is_none_or(|parameters| (entry.narrow)(parameters, left))
 }
 
 /// Reads parameters; structs of parameters deny unknown fields.

@@ -17,6 +17,7 @@ pub const ENTRY: Entry = Entry {
         let index = find(&model, candidates, ".model".to_owned())?;
         Ok(Box::new(Pinned { model: Arc::clone(&candidates[index].id) }))
     },
+    narrow: |value, left| value["model"].as_str().is_some_and(left),
 };
 
 #[derive(Deserialize)]

@@ -20,6 +20,7 @@ pub const ENTRY: Entry = Entry {
         }
         Ok(Box::new(Utility { willingness_to_pay_usd }))
     },
+    narrow: |_, _| true,
 };
 
 #[derive(Deserialize)]

