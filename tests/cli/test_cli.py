@@ -15,7 +15,9 @@ import pytest
 import referencing
 from referencing.jsonschema import DRAFT202012
 
-from tradewind.artifacts import schemas
+import tiny_predictor
+from hosted import hosted
+from tradewind.artifacts import predictor, schemas
 from tradewind.cli.app import run
 
 VALID = Path(__file__).parent.parent / "resources" / "valid"
@@ -183,6 +185,63 @@ def test_problems_are_found_all_at_once(tradewind: Tradewind, predictor_folder: 
     assert (status, out) == (1, "")
     assert f"{file}:" in err
     assert "expected one of `Best`" in err
+
+
+def test_an_edit_is_told_field_by_field(tradewind: Tradewind, predictor_folder: Path, tmp_path: Path) -> None:
+    old, new, plan = VALID / "minimal.yaml", tmp_path / "new.yaml", tmp_path / "plan.json"
+    new.write_text(old.read_text().replace('"0.20"', '"0.30"').replace("name: dear", "name: dearer"))
+    common = ("--predictor", predictor_folder)
+    status, out, _ = tradewind("plan", "diff", old, new, "--json", *common)
+    document = json.loads(out)
+    fits("plan_diff", document)
+    assert (status, document["same"]) == (1, False)
+    assert [(change["kind"], change["id"], change["change"]) for change in document["changes"]] == [
+        ("model", "default/chat/cheap", "changed"),
+        ("model", "default/chat/dear", "removed"),
+        ("model", "default/chat/dearer", "added"),
+        ("policy", "default/default", "changed"),
+    ]
+    path = "price.output_nanousd_per_million"
+    assert document["changes"][0]["fields"] == [{"path": path, "old": 200_000_000, "new": 300_000_000}]
+    status, out, err = tradewind("plan", "diff", old, new, *common)
+    assert (status, err) == (1, "4 changes\n")
+    assert "+ model default/chat/dearer\n" in out
+    assert f"    {path}: 200000000 → 300000000\n" in out
+    assert tradewind("plan", "assemble", old, "-o", plan, *common)[0] == 0
+    status, out, _ = tradewind("plan", "diff", plan, old, "--json", *common)
+    assert (status, json.loads(out)) == (0, {"same": True, "changes": []})
+
+
+def test_a_refused_configuration_cannot_be_compared(tradewind: Tradewind, predictor_folder: Path) -> None:
+    old, new = VALID / "minimal.yaml", INVALID / "missing_pool.yaml"
+    status, out, err = tradewind("plan", "diff", old, new, "--json", "--predictor", predictor_folder)
+    assert (status, out) == (2, "")
+    assert "unknown pool `default/chart`" in err
+
+
+def test_a_policy_may_bring_a_predictor_of_its_own(tradewind: Tradewind, predictor_folder: Path, tmp_path: Path) -> None:
+    own = predictor.read(tiny_predictor.write(tmp_path / "site", steepness=-1.0))
+    config, calls, plan = tmp_path / "config.yaml", tmp_path / "calls.jsonl", tmp_path / "plan.json"
+    calls.write_text(json.dumps({"id": "a", "text": EASY}) + "\n")
+    common = ("--predictor", predictor_folder, "--predictor-cache", tmp_path / "cache")
+    with hosted(tmp_path / "site") as site:
+        named = f'{{url: "{site.url}/predictor.onnx", sha256: "{own.digest}"}}'
+        config.write_text((VALID / "minimal.yaml").read_text() + f"  predictor: {named}\n")
+        assert tradewind("plan", "check", config, *common)[0] == 0
+        asked = list(site.asked)
+    assert asked == ["/predictor.onnx", "/manifest.json"]
+    status, out, _ = tradewind("decide", "--config", config, "--input", calls, "--json", *common)
+    assert (status, json.loads(out)["predictor"]) == (0, own.digest)
+    status, out, _ = tradewind("route", EASY, "--config", config, "--json", *common)
+    assert (status, json.loads(out)["decision"]["predictor"]) == (0, own.digest)
+    assert tradewind("plan", "assemble", config, "-o", plan, *common)[0] == 0
+    status, out, _ = tradewind("decide", plan, "--input", calls, "--json", *common)
+    assert (status, json.loads(out)["predictor"]) == (0, own.digest), "a plan has no URL: what is kept is found by digest"
+    elsewhere = ("--predictor", predictor_folder, "--predictor-cache", tmp_path / "elsewhere")
+    status, _, err = tradewind("plan", "check", config, *elsewhere)
+    assert status == 1
+    assert f"{config}:" in err
+    assert f"spec.predictor: the predictor `{own.digest}` is missing: {site.url}/predictor.onnx cannot be fetched" in err
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,10 @@ import httpx
 import jsonschema
 import pytest
 
+import tiny_predictor
+from hosted import hosted
 from tradewind import core, serving
-from tradewind.artifacts import schemas
+from tradewind.artifacts import predictor, schemas
 from tradewind.cli.app import run
 from tradewind.errors import UsageError
 from tradewind.settings import from_environment
@@ -169,6 +171,32 @@ def test_a_broken_edit_is_named_and_the_old_plan_kept(files: Path, predictor_fol
         status = feed.gateway.plan_status()
         assert status["plan"] != before["plan"]
         assert status["refusal"] is None
+    finally:
+        feed.gateway.drain()
+
+
+def test_an_edit_whose_predictor_cannot_be_fetched_is_named_and_the_old_plan_kept(
+    files: Path, predictor_folder: Path, upstream: core.Simulator
+) -> None:
+    own = predictor.read(tiny_predictor.write(files / "site", steepness=2.0))
+    cache = files / "cache"
+    feed = serving.start(from_environment({}, **flags(files, predictor_folder), predictor_cache=cache))
+    try:
+        with hosted(files / "site") as site:
+            config, before = files / "config" / "all.yaml", feed.gateway.plan_status()
+            edited = POOL.format(url=upstream.url, willingness="0.02") + "  predictor: {url: %s, sha256: %s}\n"
+            config.write_text(edited % (f"{site.url}/nowhere.onnx", own.digest))
+            assert not serving.reload(feed)
+            status = feed.gateway.plan_status()
+            assert status["plan"] == before["plan"]
+            (problem,) = status["refusal"]["problems"]
+            assert problem["path"] == "spec.predictor"
+            assert problem["message"].endswith("nowhere.onnx cannot be fetched: it is answered 404")
+            config.write_text(edited % (f"{site.url}/predictor.onnx", own.digest))
+            assert serving.reload(feed)
+            status = feed.gateway.plan_status()
+            assert status["plan"] != before["plan"]
+            assert status["refusal"] is None
     finally:
         feed.gateway.drain()
 

@@ -57,6 +57,15 @@ def test_an_invalid_file_is_refused_with_place_and_reason(file: Path, artifact: 
     assert all(problem.file == str(file) for problem in found)
 
 
+@pytest.mark.parametrize("file", [*INVALID, *VALID], ids=lambda file: file.stem)
+def test_every_file_says_what_an_api_server_does_with_it(file: Path) -> None:
+    marks = [line for line in file.read_text().splitlines() if line.startswith("# cluster: ")]
+    codes = {code for code, _, _ in expected(file)}
+    assert marks in (["# cluster: accepted"], ["# cluster: refused"])
+    # What concerns one object alone is in the CRDs, by schema or rule; no rule is ours alone.
+    assert marks == ["# cluster: refused"] or not codes & {rule.id for rule in rules.TABLE} or file.stem == "same_pool_twice"
+
+
 def test_every_rule_has_a_file_that_breaks_it() -> None:
     broken = {code for file in INVALID for code, _, _ in expected(file)}
     assert {rule.id for rule in rules.TABLE} <= broken

@@ -1,4 +1,4 @@
-"""`tradewind plan`: assembles resources into a plan source, and says what is wrong with them."""
+"""`tradewind plan`: assembles resources into a plan source, says what is wrong with them, and what an edit changes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from tradewind.cli import options, output
 from tradewind.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from tradewind.artifacts.difference import Change
+    from tradewind.artifacts.plan import PlanSource
+    from tradewind.artifacts.predictor import Artifact
     from tradewind.errors import Problem
+
+LONGEST_VALUE = 60
+"""Characters of a value that people are shown; JSON has it whole."""
 
 
 def app() -> typer.Typer:
-    """The two commands."""
-    commands = typer.Typer(help="Assemble and check plans.", no_args_is_help=True)
+    """The three commands."""
+    commands = typer.Typer(help="Assemble, check and compare plans.", no_args_is_help=True)
     commands.command()(assemble)
     commands.command()(check)
+    commands.command()(diff)
     return commands
 
 
@@ -61,6 +68,60 @@ def check(
             output.show_problem(problem)
         output.words().print(f"{len(found)} problem{'' if len(found) == 1 else 's'}")
     raise typer.Exit(1 if found else 0)
+
+
+def diff(
+    old: Annotated[Path, typer.Argument(help="Folder or file of resources, or a plan source (.json).")],
+    new: Annotated[Path, typer.Argument(help="What it would become.")],
+    predictor: options.Predictor = None,
+    predictor_cache: options.PredictorCache = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say what changes from one configuration to another. Status 0: nothing; 1: something; 2: one of them is refused."""
+    from tradewind.artifacts import difference
+    from tradewind.artifacts import predictor as predictors
+
+    default = predictors.read(predictor)
+    changes = difference.between(*(_plan(place, default, predictor_cache) for place in (old, new)))
+    if as_json:
+        output.document({"same": not changes, "changes": [change.document() for change in changes]})
+    else:
+        _show(changes)
+    raise typer.Exit(1 if changes else 0)
+
+
+def _plan(place: Path, default: Artifact, cache: Path | None) -> PlanSource:
+    import json
+
+    from tradewind import engine
+    from tradewind.artifacts import plan
+
+    try:
+        return plan.from_document(json.loads(engine.load(place, default, cache).plan))
+    except ConfigurationError as error:
+        for problem in error.problems:
+            output.show_problem(problem)
+        raise typer.Exit(2) from None
+
+
+def _show(changes: tuple[Change, ...]) -> None:
+    from rich.text import Text
+
+    console = output.tables()
+    marks = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
+    for change in changes:
+        mark, colour = marks[change.change]
+        console.print(Text(f"{mark} {change.kind} {change.id}", style=colour), soft_wrap=True)
+        for field in change.fields:
+            console.print(f"    {field.path}: {_value(field.old)} → {_value(field.new)}", markup=False, soft_wrap=True)
+    output.words().print(f"{len(changes)} change{'' if len(changes) == 1 else 's'}")
+
+
+def _value(value: object) -> str:
+    import json
+
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
 
 
 def _problems(place: Path, predictor: Path | None, cache: Path | None) -> tuple[Problem, ...]:

@@ -27,7 +27,7 @@ class Kind:
     shape: type[ModelPool] | type[RoutingPolicy]
     plural: str
     short_name: str
-    columns: tuple[Schema, ...]
+    first_column: Schema
     status: Schema
 
 
@@ -55,7 +55,7 @@ def definition(kind: Kind) -> Schema:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [*kind.columns, _AGE],
+                    "additionalPrinterColumns": [kind.first_column, *_COLUMNS],
                     "schema": {"openAPIV3Schema": _root(kind)},
                 }
             ],
@@ -185,9 +185,10 @@ _AGE: Schema = {
     "description": "Time since it was made.",
     "jsonPath": ".metadata.creationTimestamp",
 }
-_CONDITION_COLUMNS: tuple[Schema, ...] = (
+_COLUMNS: tuple[Schema, ...] = (
     _condition_column("Programmed", "Whether every ready gateway serves this generation."),
     _condition_column("Ready", "Whether calls are served by it."),
+    _AGE,
     _condition_column("Accepted", "Whether it is valid.", wide=True),
     _condition_column(
         "Refs", "Whether everything that it refers to is there and allowed.", condition="ResolvedRefs", wide=True
@@ -246,15 +247,12 @@ KINDS: tuple[Kind, ...] = (
         shape=ModelPool,
         plural="modelpools",
         short_name="mpool",
-        columns=(
-            {
-                "name": "Usable",
-                "type": "string",
-                "description": "Models that can be called, of all.",
-                "jsonPath": ".status.usableModels",
-            },
-            *_CONDITION_COLUMNS,
-        ),
+        first_column={
+            "name": "Usable",
+            "type": "string",
+            "description": "Models that can be called, of all.",
+            "jsonPath": ".status.usableModels",
+        },
         status=_status(
             usableModels={
                 "type": "string",
@@ -267,15 +265,12 @@ KINDS: tuple[Kind, ...] = (
         shape=RoutingPolicy,
         plural="routingpolicies",
         short_name="rpol",
-        columns=(
-            {
-                "name": "Strategy",
-                "type": "string",
-                "description": "How candidates are ordered.",
-                "jsonPath": ".spec.strategy.type",
-            },
-            *_CONDITION_COLUMNS,
-        ),
+        first_column={
+            "name": "Strategy",
+            "type": "string",
+            "description": "How candidates are ordered.",
+            "jsonPath": ".spec.strategy.type",
+        },
         status=_status(),
     ),
 )
