@@ -87,7 +87,7 @@ class Program:
         self.child.end()
 
     def _probe_at(self, url: str) -> None:
-        self._probe = Probe(url, self.pod.ready, self._probe_period_s)
+        self._probe = Probe(url, lambda: self.child.alive, self.pod.ready, self._probe_period_s)
         self._probe.start()
 
     def _no_probe(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,15 +103,20 @@ class Probe:
     """What a kubelet does with `/readyz`: asks it again and again from outside, and tells when the answer turns.
 
     The first 200 is looked for every 20 ms; then only `failures` silent or bad answers in a row, one each `period_s`, count.
+    A process that ended by itself is seen at once.
     """
 
-    def __init__(self, url: str, turned: Callable[[bool], None], period_s: float = 5, failures: int = 3) -> None:
+    def __init__(
+        self, url: str, alive: Callable[[], bool], turned: Callable[[bool], None], period_s: float = 5, failures: int = 3
+    ) -> None:
         self._url = url
+        self._alive = alive
         self._turned = turned
         self._period_s = period_s
         self._failures = failures
         self._stop = threading.Event()
-        self._ready = threading.Event()
+        self._settled = threading.Event()
+        self._ready = False
         self._thread = threading.Thread(target=self._run, name=f"probe of {url}", daemon=True)
 
     def start(self) -> None:
@@ -123,17 +129,26 @@ class Probe:
         self._thread.join()
 
     def wait(self, within_s: float) -> bool:
-        """Whether the first 200 came, and was told, within a time."""
-        return self._ready.wait(within_s)
+        """Whether the first 200 came, and was told, within a time. Ends early where the process does."""
+        self._settled.wait(within_s)
+        return self._ready
 
     def _run(self) -> None:
-        told, bad = False, 0
+        told, bad, next_at = False, 0, 0.0
         with httpx.Client(timeout=1) as client:
-            while not self._stop.wait(self._period_s if told else 0.02):
-                good = _answers(client, self._url)
+            while not self._stop.wait(0.02):
+                ended = not self._alive()
+                if not ended and time.monotonic() < next_at:
+                    continue
+                good = not ended and _answers(client, self._url)
                 bad = 0 if good else bad + 1
-                if told != good and (good or bad >= self._failures) and self._tell(good):
+                next_at = time.monotonic() + self._period_s if told else 0.0
+                if told != good and (good or ended or bad >= self._failures) and self._tell(good):
                     told = good
+                if ended:
+                    self._settled.set()
+                if ended and not told:
+                    return
 
     def _tell(self, good: bool) -> bool:
         try:
@@ -142,7 +157,8 @@ class Probe:
             # The API server is away: a kubelet tries again too.
             return False
         if good:
-            self._ready.set()
+            self._ready = True
+            self._settled.set()
         return True
 
 

@@ -39,7 +39,8 @@ pub fn issue(ca_certificate: &str, ca_key: &str, names: &[String], hours: u32) -
     let issuer =
         Issuer::from_ca_cert_pem(ca_certificate, ca_key).map_err(|error| format!("the authority's certificate cannot be read: {error}"))?;
     let mut params = params(names.to_vec(), Duration::from_secs(u64::from(hours) * 3_600))?;
-    params.distinguished_name.push(DnType::CommonName, "tradewind");
+    // Not the authority's name: OpenSSL takes whatever names itself as its issuer for self-signed.
+    params.distinguished_name.push(DnType::CommonName, "tradewind server");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;

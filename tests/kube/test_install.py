@@ -1,0 +1,71 @@
+"""Controllers and gateways run as the processes of pods, with the rights and tokens that pods have."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import audit
+import httpx
+import install
+import rest
+from cluster import Cluster, Namespace
+from install import Controller, Install
+from pods import Pod
+from rest import Object
+
+POOL = """
+apiVersion: tradewind.dev/v1alpha1
+kind: ModelPool
+metadata: {name: pool}
+spec:
+  models:
+  - name: small
+    upstream: {url: "http://127.0.0.1:1/v1"}
+    price: {inputPerMillion: "1", outputPerMillion: "1"}
+    limits: {contextTokens: 1000, outputTokens: 100}
+    quality: {prior: "0.5"}
+"""
+
+
+def poll(made: Install, controller: Controller, token: str) -> tuple[int, Object]:
+    """What a data plane with a token is told by a replica."""
+    nothing = {"plan": None, "keys": None, "trust": None}
+    body = {"schema": 3, "version": "0.1.0", "lineage": "", "serial": 0, "have": nothing}
+    trust = ssl.create_default_context(cafile=made.trust_file)
+    headers = {"authorization": f"Bearer {token}"}
+    answer = httpx.post(f"{controller.url}/v1/sync", json=body, headers=headers, verify=trust, timeout=35)
+    return answer.status_code, answer.json()
+
+
+def test_replicas_know_a_gateway_by_its_token_and_say_what_they_think_of_a_pool(
+    cluster: Cluster, namespace: Namespace, tmp_path: Path
+) -> None:
+    with install.installed(cluster, tmp_path) as made:
+        controllers = made.add_controllers(2)
+        made.start_controllers()
+        namespace.apply(POOL)
+        where = namespace.path("modelpools", "pool")
+        found = namespace.api.until(where, lambda pool: rest.condition(pool, "Accepted").get("status") == "True")
+        assert rest.condition(found, "Programmed")["reason"] == "NoDataPlane"
+
+        pod = Pod.create(made.namespace, "gateway-0", "tradewind-gateway", install.GATEWAY_LABELS)
+        for controller in controllers:
+            status, told = poll(made, controller, pod.token(install.AUDIENCE))
+            assert status == 200, told
+            assert told["identity"] == {"namespace": made.namespace.name, "role": "gateway"}
+        assert poll(made, controllers[0], pod.token("another"))[0] == 401
+
+        refused = audit.forbidden(audit.uses(cluster.audit_log, made.user))
+        assert {(use.verb, use.resource) for use in refused} <= {("list", "secrets"), ("list", "configmaps")}
+
+
+def test_a_program_that_dies_is_ready_no_more(cluster: Cluster, tmp_path: Path) -> None:
+    with install.installed(cluster, tmp_path) as made:
+        (controller,) = made.add_controllers()
+        made.start_controllers()
+        where = made.namespace.path("pods", controller.name)
+        made.namespace.api.until(where, lambda pod: rest.condition(pod, "Ready").get("status") == "True")
+        # Not by us: it is seen, as a kubelet would.
+        controller.child.kill()
+        made.namespace.api.until(where, lambda pod: rest.condition(pod, "Ready").get("status") == "False")
