@@ -184,6 +184,8 @@ fn what_is_published_is_given_and_the_next_poll_acknowledges_it() {
     assert_eq!(parked.join().unwrap().1, 204);
 }
 
+type Step<'a> = Box<dyn Fn() + 'a>;
+
 #[test]
 fn a_parked_poll_is_woken_by_plan_keys_and_trust() {
     let place = place(json!({}));
@@ -191,7 +193,7 @@ fn a_parked_poll_is_woken_by_plan_keys_and_trust() {
     place.server.publish("l", 1, &plan("m")).unwrap();
     let (mut pod, mut answer) = (place.gateway("g0"), json!({}));
     let mut has = empty();
-    let steps: [(&str, Box<dyn Fn()>); 4] = [
+    let steps: [(&str, Step<'_>); 4] = [
         ("plan_id", Box::new(|| ())),
         ("plan", Box::new(|| drop(place.server.publish("l", 2, &plan("n")).unwrap()))),
         ("keys", Box::new(|| place.server.set_keys(br#"{"callers":[],"credentials":{"a/s/k":"sk-1"}}"#).unwrap())),
