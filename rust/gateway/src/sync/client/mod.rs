@@ -17,7 +17,6 @@ mod callers;
 mod status;
 mod backoff;
 
-
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},

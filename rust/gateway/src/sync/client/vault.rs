@@ -22,8 +22,9 @@ impl Vault {
     /// Where it is not in memory, or not there.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let about = |error: io::Error| io::Error::new(error.kind(), format!("the keys' folder {}: {error}", folder.display()));
-        fs::create_dir_all(folder).map_err(about)?;
-        let found = rustix::fs::statfs(folder).map_err(|error| about(error.into()))?;
+        // Looked at before anything is made there.
+        let there = folder.ancestors().find(|place| place.is_dir()).unwrap_or(Path::new("."));
+        let found = rustix::fs::statfs(there).map_err(|error| about(error.into()))?;
         #[expect(clippy::cast_sign_loss, clippy::useless_conversion, reason = "a magic number, whose type differs by platform")]
         let kind = u64::from(found.f_type as u64) & 0xffff_ffff;
         if !IN_MEMORY.contains(&kind) {
@@ -32,6 +33,7 @@ impl Vault {
                 "it is not in memory (tmpfs), and keys are never written to a disk",
             )));
         }
+        fs::create_dir_all(folder).map_err(about)?;
         Ok(Self(folder.to_owned()))
     }
 

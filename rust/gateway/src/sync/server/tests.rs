@@ -423,3 +423,26 @@ fn a_data_plane_that_asks_in_a_loop_is_answered_once_a_second() {
     assert_eq!(pod.poll(&empty()).0, 200);
     assert!(begun.elapsed() >= Duration::from_millis(990));
 }
+
+#[test]
+fn idle_connections_and_halves_of_requests_are_closed() {
+    let place = place(json!({"idle_s": 0.2}));
+    for sent in ["", "POST /v1/sy", "POST /v1/sync HTTP/1.1\r\nhost: x\r\n"] {
+        let mut pod = place.gateway("g0");
+        pod.stream.get_mut().write_all(sent.as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        // Closed, with or without a word.
+        assert!(pod.stream.read_to_end(&mut rest).is_ok(), "{sent}");
+    }
+    let mut pod = place.pod("bad");
+    assert_eq!(pod.poll(&empty()).0, 401);
+    assert_eq!(pod.stream.read(&mut [0]).unwrap(), 0);
+    eventually(|| place.counters()["connections"] == 0);
+}
+
+#[test]
+fn a_parked_poll_does_not_count_as_idle() {
+    let place = place(json!({"idle_s": 0.1, "park_s": 0.5}));
+    let mut pod = place.gateway("g0");
+    assert_eq!(pod.poll(&empty()).0, 204);
+}
