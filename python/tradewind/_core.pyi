@@ -133,6 +133,9 @@ class Gateway:
     def listen(self, address: str | None = None) -> str:
         """Starts the native listener; gives its address."""
 
+    def follow(self) -> None:
+        """Serves what was kept of the controllers of the settings, if anything was, and polls them until `drain`."""
+
     def swap(self, plan: bytes, predictors: list[bytes], source: str) -> str:
         """Takes a plan source; gives its id and warnings as JSON. A bad one raises and the old one stays."""
 

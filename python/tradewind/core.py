@@ -225,6 +225,14 @@ class Gateway:
         with typed_errors():
             return self._gateway.listen(address)
 
+    def follow(self) -> None:
+        """Serves the last plan of the controllers that the settings name, if one was kept, and polls them until `drain`.
+
+        Raises `ClientError` where a URL, or a folder of the settings, cannot be used.
+        """
+        with typed_errors():
+            self._gateway.follow()
+
     def swap(self, plan: bytes, predictors: Sequence[bytes] = (), *, source: str = "memory") -> dict[str, Any]:
         """Takes a plan source from the next call on; gives its id (`plan`) and `warnings`.
 

@@ -1,5 +1,5 @@
 """A gateway fed from files: plan, keys and credentials are read at the start and again whenever a file
-changes.
+changes. Or one fed by controllers, which it follows by itself.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def start(settings: Settings) -> Serving:
     Raises `ConfigurationError` for resources, `UsageError` for the rest: at the start there is nothing old
     to keep.
     """
+    if settings.controllers:
+        return _follow(settings)
     before = fingerprint(settings)
     artifact = predictor.read(settings.predictor)
     assembled = _assembled(settings, artifact)
@@ -68,6 +70,19 @@ def start(settings: Settings) -> Serving:
     return serving
 
 
+def _follow(settings: Settings) -> Serving:
+    for flag, value in (("config", settings.config), ("keys", settings.keys), ("secrets-dir", settings.secrets_dir)):
+        if value is not None:
+            raise UsageError(f"--{flag} and --controllers exclude each other: controllers give plans, keys and credentials")
+    artifact = predictor.read(settings.predictor)
+    gateway = core.Gateway(None, [artifact.graph], settings=settings.gateway())
+    try:
+        gateway.follow()
+    except TradewindError as error:
+        raise UsageError(f"the controllers cannot be followed: {error.message}") from None
+    return Serving(gateway, settings, artifact, read="")
+
+
 def reload(serving: Serving) -> bool:
     """Reads everything again. What is broken is logged and named by `/plan`, and the old is kept; gives
     whether all was taken.
@@ -77,6 +92,9 @@ def reload(serving: Serving) -> bool:
 
 def watch(serving: Serving, stop: threading.Event) -> None:
     """Reads again after each burst of changes, those since the first reading included, until `stop` is set."""
+    if serving.settings.controllers:
+        stop.wait()
+        return
     import watchfiles
 
     read = serving.read

@@ -12,6 +12,7 @@ from tradewind.errors import UsageError, unknown
 Door = Literal["native", "asgi", "both"]
 Executor = Literal["native", "onnxruntime"]
 Capture = Literal["none", "features", "text"]
+SyncFault = Literal["none", "ack_unswapped", "never_ack"]
 LogLevel = Literal["error", "warning", "info", "debug"]
 
 PREFIX = "TRADEWIND_"
@@ -36,6 +37,23 @@ class Settings:
     """File of caller keys (hashes). Without it only loopback is served."""
     secrets_dir: Path | None = None
     """Folder of upstream credentials: `secret/key` below it."""
+    controllers: tuple[str, ...] = ()
+    """URLs of controllers, `https://host:port`, with commas between them: they give plans, keys and trust, in place of files.
+    Each replica that a host resolves to is polled. Plain `http` to loopback only."""
+    controller_token: Path | None = None
+    """File of the token that controllers know this pod by; read for each poll."""
+    controller_trust: Path | None = None
+    """PEM bundle of certificates to trust controllers by, until they give another; those of the system where absent."""
+    plan_cache: Path | None = None
+    """Folder for the last plan that has served well, so that a restart needs no controller."""
+    plan_cache_after_s: int = 10
+    """Seconds that a plan serves before it is kept in `plan_cache`."""
+    bootstrap_plan: Path | None = None
+    """Plan to begin with while there is no other: `plan.json`, `plan.json.gz`, or the folder of one; it may be missing."""
+    keys_cache: Path | None = None
+    """Folder in memory (tmpfs) for keys and credentials, so that a restart needs no controller."""
+    sync_fault: SyncFault = "none"
+    """A fault to play, for conformance tests of controllers: plans are acknowledged unserved, or served unacknowledged."""
     ledger_dir: Path | None = None
     """Folder of the outcome log. `tradewind serve` takes `ledger`; a mounted app writes no file unasked."""
     door: Door = "both"
@@ -90,11 +108,9 @@ class Settings:
 
     def gateway(self) -> dict[str, Any]:
         """What the gateway reads, as JSON has it; the rest is Python's."""
-        document = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in _OURS}
+        document = {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self) if entry.name not in _OURS}
         if self.workers == 0:
             del document["workers"]
-        if self.ledger_dir is not None:
-            document["ledger_dir"] = str(self.ledger_dir)
         host = f"[{self.host}]" if ":" in self.host else self.host
         return {"listen": f"{host}:{self.port}", **document}
 
@@ -158,18 +174,20 @@ def from_environment(environment: Mapping[str, str], **flags: Any) -> Settings:
 
     An unknown `TRADEWIND_` variable is an error: a misspelt one would silently do nothing.
     """
-    ours = {name: text for name, text in environment.items() if not name.startswith(CONTROLLER_PREFIX)}
-    return _read(Settings, PREFIX, ours, flags)
+    theirs = _variables(ControllerSettings, CONTROLLER_PREFIX)
+    return _read(Settings, PREFIX, {name: text for name, text in environment.items() if name not in theirs}, flags)
 
 
 def controller_from_environment(environment: Mapping[str, str], **flags: Any) -> ControllerSettings:
     """Settings of the controller, as `from_environment`."""
-    return _read(ControllerSettings, CONTROLLER_PREFIX, environment, flags)
+    theirs = _variables(Settings, PREFIX)
+    return _read(
+        ControllerSettings, CONTROLLER_PREFIX, {name: text for name, text in environment.items() if name not in theirs}, flags
+    )
 
 
 def _read(kind: type[Kind], prefix: str, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Kind:
-    names = [entry.name for entry in fields(kind)]
-    known = {prefix + name.upper(): name for name in names}
+    known = _variables(kind, prefix)
     given: dict[str, Any] = {}
     for variable, text in environment.items():
         if not variable.startswith(prefix):
@@ -179,6 +197,14 @@ def _read(kind: type[Kind], prefix: str, environment: Mapping[str, str], flags: 
         given[known[variable]] = _parse(kind, known[variable], text, variable)
     given |= {name: _checked(kind, name, value, name) for name, value in flags.items() if value is not None}
     return kind(**given)
+
+
+def _variables(kind: type[Kind], prefix: str) -> dict[str, str]:
+    return {prefix + entry.name.upper(): entry.name for entry in fields(kind)}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
 
 
 def _parse(kind: type[Kind], name: str, text: str, where: str) -> Any:
@@ -193,6 +219,8 @@ def _parse(kind: type[Kind], name: str, text: str, where: str) -> Any:
         except ValueError:
             what = "an integer" if wanted is int else "a number"
             raise UsageError(f"{where} is `{text}`; expected {what}", where) from None
+    if wanted == tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     return _checked(kind, name, Path(text) if Path in get_args(wanted) else text, where)
 
 

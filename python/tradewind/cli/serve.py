@@ -1,4 +1,4 @@
-"""`tradewind serve`: the gateway behind its doors, fed from files, until it is told to stop."""
+"""`tradewind serve`: the gateway behind its doors, fed from files or by controllers, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -60,6 +60,14 @@ def serve(
     predictor_cache: options.PredictorCache = None,
     keys: Annotated[Path | None, typer.Option(help="File of caller keys. Without it only loopback is served.")] = None,
     secrets_dir: Annotated[Path | None, typer.Option(help="Folder of upstream credentials, `secret/key` below it.")] = None,
+    controllers: Annotated[
+        list[str] | None, typer.Option(help="URL of a controller, `https://host:port`, in place of files; may be repeated.")
+    ] = None,
+    controller_token: Annotated[Path | None, typer.Option(help="File of the token that controllers know this pod by.")] = None,
+    controller_trust: Annotated[Path | None, typer.Option(help="Certificates (PEM) to trust controllers by.")] = None,
+    plan_cache: Annotated[Path | None, typer.Option(help="Folder for the controllers' last plan that served well.")] = None,
+    bootstrap_plan: Annotated[Path | None, typer.Option(help="Plan to begin with: `plan.json` or `plan.json.gz`.")] = None,
+    keys_cache: Annotated[Path | None, typer.Option(help="Folder in memory (tmpfs) for the controllers' keys.")] = None,
     ledger_dir: Annotated[Path | None, typer.Option(help="Folder of the outcome log. `ledger` where absent.")] = None,
     door: Annotated[Door | None, typer.Option(help="Which listeners start.", show_default="both")] = None,
     host: Annotated[str | None, typer.Option(help="Address of both doors.", show_default="127.0.0.1")] = None,
@@ -87,6 +95,12 @@ def serve(
         predictor_cache=predictor_cache,
         keys=keys,
         secrets_dir=secrets_dir,
+        controllers=tuple(url for given in controllers for url in given.split(",")) if controllers else None,
+        controller_token=controller_token,
+        controller_trust=controller_trust,
+        plan_cache=plan_cache,
+        bootstrap_plan=bootstrap_plan,
+        keys_cache=keys_cache,
         ledger_dir=ledger_dir,
         door=door and door.value,
         host=host,
@@ -149,7 +163,9 @@ def announce(serving: Serving, opened: dict[str, str], as_json: bool) -> None:
     words = output.words()
     for name, url in opened.items():
         words.print(f"{name} door: {url}/v1")
-    if serving.settings.keys is None:
+    if serving.settings.controllers:
+        words.print(f"plans, keys and trust come from {', '.join(serving.settings.controllers)}")
+    elif serving.settings.keys is None:
         words.print("without keys: only callers on this machine are served, as namespace `default`")
     if as_json:
         output.document({**opened, "plan": serving.gateway.plan_status().get("plan")})
@@ -209,7 +225,7 @@ class Shim:
 
 def check_host(settings: Settings) -> None:
     """Without keys anybody who reaches the port could spend the pool's money."""
-    if settings.keys is not None or settings.host == "localhost":
+    if settings.keys is not None or settings.controllers or settings.host == "localhost":
         return
     try:
         loopback = ipaddress.ip_address(settings.host).is_loopback

@@ -83,6 +83,7 @@ codes! {
     UpstreamInvalid "upstream_invalid" Upstream true 502 "api_error" "the model's server answered something that is not HTTP or too large";
     ClientGone "client_gone" Client false 499 "invalid_request_error" "the client left before the answer was complete";
     NoPlan "no_plan" Internal true 503 "api_error" "no plan is loaded yet";
+    IdentityUnavailable "identity_unavailable" Internal true 503 "api_error" "who the caller is cannot be told now: keys have not come from the controller, or it cannot be asked";
     Draining "draining" Internal true 503 "api_error" "the gateway is shutting down";
     DrainTimeout "drain_timeout" Internal true 503 "api_error" "the gateway shut down before the answer was complete";
     InvalidPlan "invalid_plan" Internal false 500 "api_error" "a plan that does not compile";

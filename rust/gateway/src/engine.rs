@@ -32,6 +32,7 @@ use crate::{
     secrets::Credentials,
     sessions::Sessions,
     settings::Settings,
+    sync::client::{Callers, Status},
     upstream::Pool,
 };
 
@@ -55,6 +56,8 @@ pub struct Engine {
     swapping: Mutex<()>,
     keys: ArcSwap<Keys>,
     credentials: ArcSwap<Credentials>,
+    /// What controllers are asked, where there are some.
+    controllers: ArcSwapOption<(Arc<Status>, Callers)>,
     live: Live,
     sessions: Sessions,
     pool: Arc<Pool>,
@@ -107,8 +110,9 @@ impl Engine {
             routing: ArcSwapOption::empty(),
             refusal: ArcSwapOption::empty(),
             swapping: Mutex::new(()),
-            keys: ArcSwap::default(),
+            keys: ArcSwap::from_pointee(if settings.controllers.is_empty() { Keys::default() } else { Keys::pending() }),
             credentials: ArcSwap::default(),
+            controllers: ArcSwapOption::empty(),
             live: Live::default(),
             sessions: Sessions::new(settings.max_sessions, Duration::from_secs(settings.session_ttl_s)),
             pool: Arc::new(Pool {
@@ -139,6 +143,12 @@ impl Engine {
         let digest = Arc::clone(predictor.digest());
         self.predictors.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_string(), Arc::new(predictor));
         Ok(digest)
+    }
+
+    /// Those of some digests that are not loaded.
+    pub(crate) fn missing_predictors(&self, digests: impl IntoIterator<Item = String>) -> Vec<String> {
+        let loaded = self.predictors.lock().unwrap_or_else(PoisonError::into_inner);
+        digests.into_iter().filter(|digest| !loaded.contains_key(digest)).collect()
     }
 
     /// Compiles a plan source and serves it from the next call on. A bad one is refused, remembered for `/plan`, and the old one kept.
@@ -260,7 +270,7 @@ impl Engine {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(method));
             return response;
         }
-        let from = match self.keys.load().caller(&head.headers, peer) {
+        let from = match self.caller(&head.headers, peer).await {
             Ok(caller) => Addressed { caller, namespace },
             Err(error) => return self.refuse(&error),
         };
@@ -273,6 +283,17 @@ impl Engine {
         match path {
             "/v1/chat/completions" => chat::serve(self, &head.headers, body, from).await,
             _ => chat::explain(self, &head.headers, &body, &from),
+        }
+    }
+
+    async fn caller(&self, headers: &http::HeaderMap, peer: Peer) -> Result<Arc<Caller>, Error> {
+        let known = self.keys.load().caller(headers, peer);
+        match (known, self.controllers()) {
+            // It may be the token of a ServiceAccount, whom a controller knows.
+            (Err(unknown), Some(controllers)) if matches!(unknown.code, Code::Unauthorized | Code::IdentityUnavailable) => {
+                controllers.1.caller(headers, unknown).await
+            }
+            (known, _) => known,
         }
     }
 
@@ -332,6 +353,15 @@ impl Engine {
 
     pub(crate) fn credentials(&self) -> Arc<Credentials> {
         self.credentials.load_full()
+    }
+
+    pub(crate) fn controllers(&self) -> Option<Arc<(Arc<Status>, Callers)>> {
+        self.controllers.load_full()
+    }
+
+    /// Asks these controllers from now on.
+    pub(crate) fn set_controllers(&self, status: Arc<Status>, callers: Callers) {
+        self.controllers.store(Some(Arc::new((status, callers))));
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

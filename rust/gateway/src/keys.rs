@@ -7,6 +7,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tradewind_core::{Call, Code, Dials, Error, Identity};
 
+use crate::sync::protocol::CallerKey;
+
 /// A known caller.
 #[derive(Debug, Default)]
 pub struct Caller {
@@ -51,6 +53,8 @@ pub struct Peer {
 pub struct Keys {
     by_hash: Option<HashMap<[u8; 32], Arc<Caller>>>,
     anonymous: Arc<Caller>,
+    /// Whether they are still to come from a controller.
+    pending: bool,
 }
 
 #[derive(Deserialize)]
@@ -88,7 +92,34 @@ impl Keys {
                 return Err(format!("keys[{index}].sha256 stands there twice"));
             }
         }
-        Ok(Self { by_hash: Some(by_hash), anonymous: Arc::default() })
+        Ok(Self { by_hash: Some(by_hash), ..Self::default() })
+    }
+
+    /// No keys yet: until a controller gives some, nobody is known.
+    #[must_use]
+    pub fn pending() -> Self {
+        Self { by_hash: Some(HashMap::new()), pending: true, ..Self::default() }
+    }
+
+    /// Keys that a controller gave. One that cannot be used is left out.
+    #[must_use]
+    pub fn delivered(callers: &[CallerKey]) -> Self {
+        let entry = |key: &CallerKey| {
+            let Some(hash) = unhex(&key.sha256).filter(|_| !key.tenant.is_empty()) else {
+                tracing::warn!(tenant = key.tenant, name = key.name, "a caller's key cannot be used: it has no hash, or no tenant");
+                return None;
+            };
+            let identity = Identity { tenant: key.tenant.clone(), labels: key.labels.clone() };
+            Some((hash, Arc::new(Caller { identity, name: key.name.clone() })))
+        };
+        Self { by_hash: Some(callers.iter().filter_map(entry).collect()), ..Self::default() }
+    }
+
+    /// No keys: whoever shares the pod's network is the pod's namespace.
+    #[must_use]
+    pub fn sidecar(namespace: &str) -> Self {
+        let identity = Identity { tenant: namespace.to_owned(), ..Identity::default() };
+        Self { anonymous: Arc::new(Caller { identity, ..Caller::default() }), ..Self::default() }
     }
 
     /// Whether callers need a key. Without keys there is one tenant, `default`, on loopback.
@@ -123,7 +154,10 @@ impl Keys {
             Error::new(Code::Unauthorized, "", "no key; expected `Authorization: Bearer <key>`, `api-key` or `x-api-key`")
         })?;
         let hash: [u8; 32] = Sha256::digest(key).into();
-        by_hash.get(&hash).cloned().ok_or_else(|| Error::new(Code::Unauthorized, "", "this key is not known"))
+        by_hash.get(&hash).cloned().ok_or_else(|| match self.pending {
+            true => Error::new(Code::IdentityUnavailable, "", "callers' keys have not come from the controller yet").after(1000),
+            false => Error::new(Code::Unauthorized, "", "this key is not known"),
+        })
     }
 }
 
@@ -136,7 +170,7 @@ fn from_a_foreign_page(headers: &HeaderMap) -> bool {
     host != "localhost" && !address.is_some_and(|address| address.is_loopback())
 }
 
-fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+pub(crate) fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, key) = value.as_bytes().split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())

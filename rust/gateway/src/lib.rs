@@ -37,4 +37,5 @@ pub use self::{
     keys::{Keys, Peer},
     server::{Server, serve},
     settings::Settings,
+    sync::client::SyncClient,
 };

@@ -63,6 +63,20 @@ pub struct PlanLabels {
     pub plan: String,
 }
 
+/// Labels of a poll.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct PollLabels {
+    /// `update`, `unchanged`, `refused` or `failed`.
+    pub result: &'static str,
+}
+
+/// Labels of what a controller gave.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct UpdateLabels {
+    /// `plan`, `keys`, `trust` or `predictor`.
+    pub kind: &'static str,
+}
+
 /// A counter of US dollars.
 pub type Dollars = Counter<f64, AtomicU64>;
 
@@ -93,6 +107,14 @@ pub struct Metrics {
     pub plans_loaded: Counter,
     /// Plans refused.
     pub plans_refused: Counter,
+    /// Serial of the plan in service, within its lineage.
+    pub plan_serial: Gauge,
+    /// Replicas of the controller that answer.
+    pub controllers_connected: Gauge,
+    /// Polls of controllers.
+    pub sync_polls: Family<PollLabels, Counter>,
+    /// What controllers gave and was taken.
+    pub sync_updates: Family<UpdateLabels, Counter>,
     /// Lines in the ledger.
     pub ledger_lines: Counter,
     /// Outcomes that could not be written.
@@ -117,6 +139,10 @@ impl Default for Metrics {
             plan: Family::default(),
             plans_loaded: Counter::default(),
             plans_refused: Counter::default(),
+            plan_serial: Gauge::default(),
+            controllers_connected: Gauge::default(),
+            sync_polls: Family::default(),
+            sync_updates: Family::default(),
             ledger_lines: Counter::default(),
             ledger_dropped: Counter::default(),
             registry: Registry::default(),
@@ -133,6 +159,10 @@ impl Default for Metrics {
         registry.register("plan_info", "1 for the plan in service", metrics.plan.clone());
         registry.register("plans_loaded", "Plans taken", metrics.plans_loaded.clone());
         registry.register("plans_refused", "Plans refused", metrics.plans_refused.clone());
+        registry.register("plan_serial", "Serial of the plan in service, within its lineage", metrics.plan_serial.clone());
+        registry.register("controllers_connected", "Replicas of the controller that answer", metrics.controllers_connected.clone());
+        registry.register("sync_polls", "Polls of controllers, by result", metrics.sync_polls.clone());
+        registry.register("sync_updates", "What controllers gave and was taken, by kind", metrics.sync_updates.clone());
         registry.register("ledger_lines", "Outcomes written to the ledger", metrics.ledger_lines.clone());
         registry.register("ledger_dropped", "Outcomes that could not be written", metrics.ledger_dropped.clone());
         Self { registry, ..metrics }

@@ -71,12 +71,13 @@ pub(crate) fn metrics(engine: &Engine) -> Response<AnswerBody> {
 pub(crate) fn plan(engine: &Engine) -> Response<AnswerBody> {
     let refusal = engine.refusal();
     let refusal = refusal.as_deref();
+    let sync = engine.controllers().map(|controllers| controllers.0.document());
     let Ok(routing) = engine.routing() else {
         let nothing: [&str; 0] = [];
         let executor = engine.settings().executor;
         return document(
             &json!({"plan": null, "source": null, "loaded_at": null, "models": nothing, "routes": nothing, "predictors": nothing,
-            "executor": executor, "warnings": nothing, "refusal": refusal}),
+            "executor": executor, "warnings": nothing, "refusal": refusal, "sync": sync}),
         );
     };
     let predictors = routing.predictors();
@@ -91,6 +92,7 @@ pub(crate) fn plan(engine: &Engine) -> Response<AnswerBody> {
         "executor": executor,
         "warnings": routing.warnings,
         "refusal": refusal,
+        "sync": sync,
     }))
 }
 

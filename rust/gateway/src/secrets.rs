@@ -16,20 +16,34 @@ impl fmt::Debug for Credentials {
     }
 }
 
+fn header(name: &str, value: &str) -> Result<HeaderValue, String> {
+    let mut header = HeaderValue::from_str(&format!("Bearer {}", value.trim()))
+        .map_err(|_| format!("credential `{name}` holds characters that no header may"))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
 impl Credentials {
     /// Credentials from their values.
     ///
     /// # Errors
     /// A sentence that names the credential, never its value.
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, String> {
-        let mut headers = HashMap::new();
-        for (name, value) in values {
-            let mut header = HeaderValue::from_str(&format!("Bearer {}", value.trim()))
-                .map_err(|_| format!("credential `{name}` holds characters that no header may"))?;
-            header.set_sensitive(true);
-            headers.insert(name, header);
-        }
-        Ok(Self { headers })
+        let headers = values.into_iter().map(|(name, value)| header(&name, &value).map(|header| (name, header)));
+        Ok(Self { headers: headers.collect::<Result<_, String>>()? })
+    }
+
+    /// Credentials that a controller gave. One that cannot be used is left out: it is one tenant's mistake, not everybody's.
+    #[must_use]
+    pub fn delivered<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let usable = |(name, value): (&str, &str)| match header(name, value) {
+            Ok(header) => Some((name.to_owned(), header)),
+            Err(message) => {
+                tracing::warn!(message, "a credential is left out");
+                None
+            }
+        };
+        Self { headers: values.into_iter().filter_map(usable).collect() }
     }
 
     /// Reads the credentials that a plan names from files `<secret>/<key>` of a folder. What is missing is left out: calls that

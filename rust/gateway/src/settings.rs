@@ -60,10 +60,41 @@ pub struct Settings {
     pub keys: Option<PathBuf>,
     /// Folder of upstream credentials, `<secret>/<key>`. Default none.
     pub secrets_dir: Option<PathBuf>,
+    /// URLs of controllers, `https://host:port`; each replica that a host name resolves to is polled. They give plans, keys and trust.
+    /// Plain `http` to loopback only. Default none.
+    pub controllers: Vec<String>,
+    /// File of the token that controllers know this pod by; read for each poll. Default none.
+    pub controller_token: Option<PathBuf>,
+    /// PEM bundle of certificates to trust controllers by, until they give another. Default: those of the system.
+    pub controller_trust: Option<PathBuf>,
+    /// Folder for the last plan that has served well, so that a restart needs no controller. Default none.
+    pub plan_cache: Option<PathBuf>,
+    /// Seconds that a plan serves before it is kept in `plan_cache`. Default 10.
+    pub plan_cache_after_s: u64,
+    /// Plan source to begin with while there is no other, `plan.json` or `plan.json.gz`, or the folder of such a file; it may be missing.
+    pub bootstrap_plan: Option<PathBuf>,
+    /// Folder for keys and credentials, so that a restart needs no controller. Only in memory (tmpfs). Default none.
+    pub keys_cache: Option<PathBuf>,
+    /// A fault to play, for conformance tests of controllers. Default `none`.
+    pub sync_fault: SyncFault,
     /// What runs the predictors. Default `native`.
     pub executor: Executor,
     /// The shared library of ONNX Runtime, for executor `onnxruntime`.
     pub onnxruntime_library: Option<PathBuf>,
+}
+
+/// What a data plane does wrong on purpose, so that a controller's tests see how it deals with that. Never in production.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum SyncFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// It acknowledges plans that it does not serve.
+    AckUnswapped,
+    /// It serves plans that it does not acknowledge.
+    NeverAck,
 }
 
 impl Default for Settings {
@@ -93,6 +124,14 @@ impl Default for Settings {
             plan: None,
             keys: None,
             secrets_dir: None,
+            controllers: Vec::new(),
+            controller_token: None,
+            controller_trust: None,
+            plan_cache: None,
+            plan_cache_after_s: 10,
+            bootstrap_plan: None,
+            keys_cache: None,
+            sync_fault: SyncFault::None,
             executor: Executor::Native,
             onnxruntime_library: None,
         }

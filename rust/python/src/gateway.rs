@@ -21,7 +21,7 @@ use tokio::{
     time::Instant,
 };
 use tradewind_core::{Code, Error};
-use tradewind_gateway::{AnswerBody, Engine, Keys, Peer, Server, Settings, secrets::Credentials};
+use tradewind_gateway::{AnswerBody, Engine, Keys, Peer, Server, Settings, SyncClient, secrets::Credentials};
 
 use crate::{
     error::{internal, raise, refused},
@@ -34,6 +34,7 @@ pub struct Gateway {
     engine: Arc<Engine>,
     io: Io,
     listener: Mutex<Option<Server>>,
+    following: Mutex<Option<SyncClient>>,
 }
 
 /// The thread that runs the calls of ASGI apps. Connections to upstreams belong to it, as to any worker.
@@ -74,7 +75,7 @@ impl Gateway {
                 .map_err(|error| raise(Error::new(Code::InvalidRequest, "settings", format!("the settings cannot be read: {error}"))))?;
             let engine = Engine::new(settings, tradewind_core::plan::Predictors::new()).map_err(raise)?;
             add(&engine, &predictors)?;
-            Ok(Self { engine, io: Io::start().map_err(internal)?, listener: Mutex::default() })
+            Ok(Self { engine, io: Io::start().map_err(internal)?, listener: Mutex::default(), following: Mutex::default() })
         })
     }
 
@@ -101,6 +102,20 @@ impl Gateway {
             let local = server.local_addr.to_string();
             *listener = Some(server);
             Ok(local)
+        })
+    }
+
+    /// Begins to follow the controllers of the settings: serves what was kept of them, if anything was, and polls.
+    fn follow(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| {
+            let mut following = lock(&self.following);
+            if following.is_some() {
+                return Err(internal("this gateway follows its controllers already"));
+            }
+            let client = SyncClient::start(&self.engine)
+                .map_err(|error| raise(Error::new(Code::InvalidRequest, "controllers", error.to_string())))?;
+            *following = Some(client);
+            Ok(())
         })
     }
 
@@ -151,6 +166,7 @@ impl Gateway {
     fn drain(&self, py: Python<'_>) -> bool {
         py.detach(|| {
             self.engine.drain();
+            drop(lock(&self.following).take());
             let listener = lock(&self.listener).take();
             let patience = Duration::from_secs(self.engine.settings().drain_s);
             let begun = Instant::now();

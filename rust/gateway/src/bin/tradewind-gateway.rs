@@ -1,12 +1,13 @@
-//! The data plane without Python: serves a plan from a file, or plays an upstream.
+//! The data plane without Python: serves a plan from a file or from controllers, or plays an upstream.
 
-use std::{fs, io::Write, path::PathBuf, process::ExitCode};
+use std::{fs, io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tradewind_core::{plan::Predictors, record::CaptureKind};
 use tradewind_gateway::{
-    Engine, Executor, Keys, Settings, plan_source,
+    Engine, Executor, Keys, Settings, SyncClient, plan_source,
+    settings::SyncFault,
     simulator::{self, Flags},
 };
 
@@ -31,10 +32,10 @@ enum Command {
 #[derive(Args)]
 struct Serve {
     /// Plan source (JSON); watched, and swapped when it changes.
-    #[arg(long)]
-    plan: PathBuf,
-    /// Predictor file (ONNX); once for each that a plan names.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "controllers", conflicts_with = "controllers")]
+    plan: Option<PathBuf>,
+    /// Predictor file (ONNX); once for each that a plan names. Controllers give those that are missing.
+    #[arg(long, required_unless_present = "controllers")]
     predictor: Vec<PathBuf>,
     /// Address to listen on; other hosts than loopback need `--keys`.
     #[arg(long)]
@@ -43,11 +44,13 @@ struct Serve {
     #[arg(long)]
     workers: Option<usize>,
     /// Callers' keys (JSON).
-    #[arg(long)]
+    #[arg(long, conflicts_with = "controllers")]
     keys: Option<PathBuf>,
     /// Folder of upstream credentials, `<secret>/<key>`.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "controllers")]
     secrets_dir: Option<PathBuf>,
+    #[command(flatten)]
+    follow: Follow,
     /// Folder of the outcome log.
     #[arg(long)]
     ledger_dir: Option<PathBuf>,
@@ -62,6 +65,32 @@ struct Serve {
     onnxruntime_library: Option<PathBuf>,
 }
 
+/// Where plans, keys and trust come from, in place of files.
+#[derive(Args)]
+struct Follow {
+    /// URL of a controller, `https://host:port`; more with commas between them. Each replica that a host resolves to is polled.
+    #[arg(long, value_delimiter = ',')]
+    controllers: Vec<String>,
+    /// File of the token that controllers know this pod by.
+    #[arg(long, requires = "controllers")]
+    controller_token: Option<PathBuf>,
+    /// PEM bundle of certificates to trust controllers by, until they give another.
+    #[arg(long, requires = "controllers")]
+    controller_trust: Option<PathBuf>,
+    /// Folder for the last plan that has served well.
+    #[arg(long, requires = "controllers")]
+    plan_cache: Option<PathBuf>,
+    /// Plan to begin with: `plan.json`, `plan.json.gz`, or the folder of one.
+    #[arg(long, requires = "controllers")]
+    bootstrap_plan: Option<PathBuf>,
+    /// Folder in memory (tmpfs) for keys and credentials.
+    #[arg(long, requires = "controllers")]
+    keys_cache: Option<PathBuf>,
+    /// A fault to play, for conformance tests of controllers.
+    #[arg(long, value_enum, default_value_t, requires = "controllers")]
+    sync_fault: SyncFault,
+}
+
 fn capture(text: &str) -> std::result::Result<CaptureKind, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
@@ -72,10 +101,17 @@ impl Serve {
         Settings {
             listen: self.listen.unwrap_or(defaults.listen),
             workers: self.workers.unwrap_or(defaults.workers),
-            plan: Some(self.plan),
+            plan: self.plan,
             predictors: self.predictor,
             keys: self.keys,
             secrets_dir: self.secrets_dir,
+            controllers: self.follow.controllers,
+            controller_token: self.follow.controller_token,
+            controller_trust: self.follow.controller_trust,
+            plan_cache: self.follow.plan_cache,
+            bootstrap_plan: self.follow.bootstrap_plan,
+            keys_cache: self.follow.keys_cache,
+            sync_fault: self.follow.sync_fault,
             ledger_dir: self.ledger_dir,
             capture: self.capture.unwrap_or(defaults.capture),
             executor: self.executor,
@@ -110,18 +146,30 @@ fn run(settings: Settings) -> Result<()> {
     if let Some(path) = &settings.keys {
         engine.set_keys(Keys::parse(&fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?)?);
     }
-    let plan = settings.plan.clone().ok_or("no plan is given")?;
-    // Refused at the start, there is nothing to keep: better no gateway than one that answers nobody.
-    let loaded = plan_source::load(&engine, &plan).map_err(|problems| serde_json::to_string(&problems).unwrap_or_default())?;
-    let watch = plan_source::watch(&engine, &plan, loaded)?;
+    let source = source(&engine)?;
     let server = tradewind_gateway::serve(&engine, &settings.listen)?;
     wait_for_signal()?;
     tracing::info!(calls = engine.calls_in_flight(), "draining");
     server.shutdown();
     server.join();
-    drop(watch);
+    drop(source);
     Engine::close(&engine);
     Ok(())
+}
+
+/// Where plans come from, until it is dropped.
+enum Source {
+    File { _watch: plan_source::Watch },
+    Controllers { _client: SyncClient },
+}
+
+fn source(engine: &Arc<Engine>) -> Result<Source> {
+    let Some(plan) = engine.settings().plan.clone() else {
+        return Ok(Source::Controllers { _client: SyncClient::start(engine)? });
+    };
+    // Refused at the start, there is nothing to keep: better no gateway than one that answers nobody.
+    let loaded = plan_source::load(engine, &plan).map_err(|problems| serde_json::to_string(&problems).unwrap_or_default())?;
+    Ok(Source::File { _watch: plan_source::watch(engine, &plan, loaded)? })
 }
 
 fn wait_for_signal() -> Result<()> {

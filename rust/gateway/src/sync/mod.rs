@@ -5,4 +5,5 @@
 pub mod protocol;
 pub mod certificates;
 pub mod server;
+pub mod client;
 mod rendering;

@@ -12,6 +12,8 @@ pub const SCHEMA: u32 = 3;
 pub const SYNC: &str = "/v1/sync";
 /// Where a gateway asks who a caller's token is.
 pub const IDENTIFY: &str = "/v1/identify";
+/// Code of the refusal where the token asked about is nobody's; any other refusal is about the one who asks.
+pub const UNKNOWN_TOKEN: &str = "unknown_token";
 /// Predictor files by digest lie below.
 pub const PREDICTORS: &str = "/v1/predictors/";
 /// Largest predictor file in bytes.

@@ -10,3 +10,5 @@ mod streams;
 mod pages;
 mod outcomes;
 mod native;
+mod controller;
+mod sync;

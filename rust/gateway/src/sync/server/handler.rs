@@ -291,7 +291,13 @@ async fn identify(shared: &Shared, holder: &Holder, role: Role, request: Request
         return Err(Refusal(StatusCode::FORBIDDEN, "forbidden", "only gateways may ask who a token is".to_owned()));
     }
     let question: Question = body(request).await?;
-    let found = shared.identities.of(&question.token, Bearer::Gateway(holder.pod_uid.clone())).await.map_err(unidentified)?;
+    let found = shared.identities.of(&question.token, Bearer::Gateway(holder.pod_uid.clone())).await;
+    let found = found.map_err(|why| match why {
+        Unidentified::Unknown => {
+            Refusal(StatusCode::UNAUTHORIZED, protocol::UNKNOWN_TOKEN, "the caller's token is not accepted".to_owned())
+        }
+        why => unidentified(why),
+    })?;
     count(&shared.counters.identified);
     let account = Account { namespace: found.namespace.clone(), service_account: found.service_account.clone() };
     let json = serde_json::to_vec(&account).unwrap_or_default();

@@ -35,8 +35,6 @@ use crate::server::until;
 const MAX_CONNECTIONS: u32 = 16_384;
 /// For a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// For a request's head, and for an idle connection: a data plane polls again at once.
-const HEAD: Duration = Duration::from_secs(10);
 /// How long a peer may not read.
 const STALL: Duration = Duration::from_secs(30);
 /// Bytes of a connection's buffer, and so of a request's head.
@@ -152,7 +150,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, tls: Option<TlsAccep
 async fn requests(shared: &Arc<Shared>, stream: impl AsyncRead + AsyncWrite + Unpin, peer: std::net::IpAddr) {
     let _open = Open::of(shared);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(BUFFER);
+    builder.timer(TokioTimer::new()).header_read_timeout(shared.settings.idle()).max_buf_size(BUFFER);
     let serving = builder.serve_connection(TokioIo::new(stream), service_fn(|request| handler::answer(shared, request, peer)));
     let mut serving = std::pin::pin!(serving);
     let mut stopped = shared.stopped.clone();

@@ -107,7 +107,9 @@ impl SyncServer {
             .enable_all()
             .build()?;
         let tls = self.certificates.acceptor()?;
-        let listener = runtime.block_on(async { tokio::net::TcpListener::from_std(listener) })?;
+        let entered = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        drop(entered);
         let serving = runtime.spawn(listener::serve(Arc::clone(&self.shared), listener, tls));
         runtime.spawn(handler::sweep(Arc::clone(&self.shared)));
         *running = Some(Running { runtime, serving });

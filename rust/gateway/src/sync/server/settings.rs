@@ -18,6 +18,8 @@ pub struct Settings {
     pub park_s: f64,
     /// Seconds without a poll after which a session is dropped. Default 45: a parked poll and some time to come back.
     pub silence_s: f64,
+    /// Seconds for a request's head, and that a connection without a request is kept. Default 10: a data plane polls again at once.
+    pub idle_s: f64,
     /// Seconds that a token's identity is remembered. Default 300.
     pub identity_cache_s: f64,
 }
@@ -30,6 +32,7 @@ impl Default for Settings {
             hop_url: None,
             park_s: 30.0,
             silence_s: 45.0,
+            idle_s: 10.0,
             identity_cache_s: 300.0,
         }
     }
@@ -42,9 +45,13 @@ impl Settings {
     /// A sentence.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         let settings: Self = serde_json::from_slice(json).map_err(|error| format!("the settings cannot be read: {error}"))?;
-        for (name, value) in
-            [("park_s", settings.park_s), ("silence_s", settings.silence_s), ("identity_cache_s", settings.identity_cache_s)]
-        {
+        let seconds = [
+            ("park_s", settings.park_s),
+            ("silence_s", settings.silence_s),
+            ("idle_s", settings.idle_s),
+            ("identity_cache_s", settings.identity_cache_s),
+        ];
+        for (name, value) in seconds {
             if !(0.0..=86_400.0).contains(&value) {
                 return Err(format!("{name} is {value}; expected seconds, at most a day"));
             }
@@ -57,6 +64,10 @@ impl Settings {
 
     pub(super) fn park(&self) -> Duration {
         Duration::from_secs_f64(self.park_s)
+    }
+
+    pub(super) fn idle(&self) -> Duration {
+        Duration::from_secs_f64(self.idle_s)
     }
 
     pub(super) fn silence(&self) -> Duration {

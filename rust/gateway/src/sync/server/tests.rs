@@ -184,6 +184,8 @@ fn what_is_published_is_given_and_the_next_poll_acknowledges_it() {
     assert_eq!(parked.join().unwrap().1, 204);
 }
 
+type Step<'a> = Box<dyn Fn() + 'a>;
+
 #[test]
 fn a_parked_poll_is_woken_by_plan_keys_and_trust() {
     let place = place(json!({}));
@@ -191,7 +193,7 @@ fn a_parked_poll_is_woken_by_plan_keys_and_trust() {
     place.server.publish("l", 1, &plan("m")).unwrap();
     let (mut pod, mut answer) = (place.gateway("g0"), json!({}));
     let mut has = empty();
-    let steps: [(&str, Box<dyn Fn()>); 4] = [
+    let steps: [(&str, Step<'_>); 4] = [
         ("plan_id", Box::new(|| ())),
         ("plan", Box::new(|| drop(place.server.publish("l", 2, &plan("n")).unwrap()))),
         ("keys", Box::new(|| place.server.set_keys(br#"{"callers":[],"credentials":{"a/s/k":"sk-1"}}"#).unwrap())),
@@ -420,4 +422,27 @@ fn a_data_plane_that_asks_in_a_loop_is_answered_once_a_second() {
     assert!(begun.elapsed() < Duration::from_millis(900));
     assert_eq!(pod.poll(&empty()).0, 200);
     assert!(begun.elapsed() >= Duration::from_millis(990));
+}
+
+#[test]
+fn idle_connections_and_halves_of_requests_are_closed() {
+    let place = place(json!({"idle_s": 0.2}));
+    for sent in ["", "POST /v1/sy", "POST /v1/sync HTTP/1.1\r\nhost: x\r\n"] {
+        let mut pod = place.gateway("g0");
+        pod.stream.get_mut().write_all(sent.as_bytes()).unwrap();
+        let mut rest = Vec::new();
+        // Closed, with or without a word.
+        assert!(pod.stream.read_to_end(&mut rest).is_ok(), "{sent}");
+    }
+    let mut pod = place.pod("bad");
+    assert_eq!(pod.poll(&empty()).0, 401);
+    assert_eq!(pod.stream.read(&mut [0]).unwrap(), 0);
+    eventually(|| place.counters()["connections"] == 0);
+}
+
+#[test]
+fn a_parked_poll_does_not_count_as_idle() {
+    let place = place(json!({"idle_s": 0.1, "park_s": 0.5}));
+    let mut pod = place.gateway("g0");
+    assert_eq!(pod.poll(&empty()).0, 204);
 }
