@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    id, namespace, short_name,
+    namespace, short_name,
     source::{Constraints, From, Limits, ModelSource, PlanSource, RouteSource, Timeouts, Upstream},
     targets::covers,
 };
@@ -55,9 +55,13 @@ pub struct Rendered {
 #[must_use]
 pub fn render(source: &PlanSource, schema: u32, scope: &Scope) -> Rendered {
     let schema = schema.clamp(OLDEST, CURRENT);
+    let everything = *scope == Scope::Gateway;
+    if everything && schema == CURRENT {
+        return rendered(source, BTreeSet::new());
+    }
     let mut lacks = BTreeSet::new();
     // Where a route is left out, what it has does not fall to those that have lost it to that one.
-    let lost = if schema < CURRENT || *scope != Scope::Gateway { lost_aliases(source) } else { HashMap::new() };
+    let lost = lost_aliases(source);
     let by_id: HashMap<&str, &ModelSource> = source.models.iter().map(|model| (model.id.as_str(), model)).collect();
     let routes: Vec<RouteSource> = source
         .routes
@@ -69,15 +73,20 @@ pub fn render(source: &PlanSource, schema: u32, scope: &Scope) -> Rendered {
         })
         .collect();
     let named: BTreeSet<&str> = routes.iter().flat_map(|route| &route.candidates).map(String::as_str).collect();
-    let everything = *scope == Scope::Gateway;
     let mut models: Vec<Cow<'_, ModelSource>> =
         source.models.iter().filter(|model| everything || named.contains(model.id.as_str())).map(|model| scope.sees(model)).collect();
     if schema < CURRENT && models.iter().any(|model| model.latency.output_tokens_per_second.is_some()) {
         lacks.insert("output_tokens_per_second");
         models.iter_mut().for_each(|model| model.to_mut().latency.output_tokens_per_second = None);
     }
-    let (json, id) = write(&source.profiles, &models, routes, schema);
-    Rendered { json, id, lacks: lacks.into_iter().collect() }
+    write(&source.profiles, &models, routes, schema, lacks)
+}
+
+/// The canonical JSON of a plan, whose digest is its id: of this core's schema, the one that `compile` gives.
+fn rendered(plan: &impl Serialize, lacks: BTreeSet<&'static str>) -> Rendered {
+    // Maps with keys of strings and finite or null numbers: nothing in a plan source fails to be written.
+    let json = serde_json::to_vec(plan).unwrap_or_default();
+    Rendered { id: digest::sha256(&json), json, lacks: lacks.into_iter().collect() }
 }
 
 impl Scope {
@@ -177,13 +186,14 @@ fn lost_aliases(source: &PlanSource) -> HashMap<String, BTreeSet<String>> {
     lost
 }
 
-/// Canonical JSON with the profiles that are read, and its id.
+/// With the profiles that are read.
 fn write(
     profiles: &BTreeMap<String, Profile>,
     models: &[Cow<'_, ModelSource>],
     routes: Vec<RouteSource>,
     schema: u32,
-) -> (Vec<u8>, String) {
+    lacks: BTreeSet<&'static str>,
+) -> Rendered {
     let overriding = routes.iter().flat_map(|route| route.profiles.values());
     let read: BTreeSet<&String> = models.iter().map(|model| &model.profile).chain(overriding).collect();
     let read = profiles.iter().filter(|(key, _)| read.contains(key));
@@ -191,9 +201,7 @@ fn write(
     if schema == CURRENT {
         let profiles = read.map(|(key, profile)| (key.clone(), profile.clone())).collect();
         let models = models.iter().map(|model| model.as_ref().clone()).collect();
-        let source = PlanSource { schema: schema_name, profiles, models, routes };
-        // As the reader's `compile` does it.
-        return (serde_json::to_vec(&source).unwrap_or_default(), id(&source));
+        return rendered(&PlanSource { schema: schema_name, profiles, models, routes }, lacks);
     }
     let old = OldPlan {
         schema: &schema_name,
@@ -201,9 +209,7 @@ fn write(
         models: models.iter().filter_map(|model| OldModel::of(model, profiles, schema)).collect(),
         routes: routes.iter().map(OldRoute::of).collect(),
     };
-    let json = serde_json::to_vec(&old).unwrap_or_default();
-    let id = digest::sha256(&json);
-    (json, id)
+    rendered(&old, lacks)
 }
 
 /// `tradewind.plan/v1` and `v2`, with the fields in the order of their structs: frozen.

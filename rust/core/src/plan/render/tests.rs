@@ -68,6 +68,8 @@ fn the_id_of_the_current_rendering_is_the_one_that_compiling_gives() {
     let compiled = fixture::compile(&serde_json::from_slice(&rendered.json).unwrap()).unwrap_or_else(|problems| panic!("{problems:?}"));
     assert_eq!(**compiled.plan.id(), *rendered.id);
     assert_eq!(plan::id(&source), rendered.id);
+    let unused = self::source();
+    assert_eq!(plan::id(&unused), render(&unused, CURRENT, &Scope::Gateway).id);
 }
 
 const WHENS: [Option<&str>; 3] = [None, Some("request.stream"), Some("request.json || caller.namespace == \"b\"")];
