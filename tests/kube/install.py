@@ -236,7 +236,7 @@ class Install:
         return made
 
     def start_gateways(self, count: int = 1, *flags: str) -> list[Gateway]:
-        """Makes and starts gateways side by side, after the controllers. They are Ready when there is a plan: `wait` for that."""
+        """Makes and starts gateways side by side. They are Ready when there is a plan: `wait` for that."""
         made = [self.add_gateway(*flags) for _ in range(count)]
         for gateway in made:
             gateway.launch()
