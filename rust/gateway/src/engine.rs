@@ -23,7 +23,7 @@ use tradewind_core::{
 use crate::{
     answer::{self, AnswerBody},
     chat,
-    keys::{Addressed, Keys, Peer},
+    keys::{Addressed, Caller, Keys, Peer},
     ledger::{Ledger, Reserved},
     live::Live,
     metrics::{CodeLabels, Metrics, PlanLabels},
