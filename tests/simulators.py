@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import children
+
 COMMAND = str(Path(sys.executable).parent / "tradewind")
 PRICES = ("0.123456789", "0.987654321")
 """USD per million tokens, in and out; odd, so that a wrong sum does not look right."""
@@ -53,7 +55,7 @@ def upstreams(folder: Path, **flags: tuple[str, ...]) -> Iterator[list[Upstream]
             log = folder / f"{name}.jsonl"
             log.touch()
             command = [COMMAND, "simulate", "--models", f"{name}:{PRICES[0]}:{PRICES[1]}", "--log", str(log), *more]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(children.guarded(command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             started.append(Upstream(name, log, process))
         for upstream in started:
             upstream.ready()

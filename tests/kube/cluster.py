@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import binaries
-import children
 import rest
-from children import Child
 from rest import Api
+
+import children
+from children import Child
 
 CRDS = Path(__file__).parents[2] / "crds"
 USERS = {"admin": ("admin", "system:masters"), "manager": ("system:kube-controller-manager", "system:masters")}
@@ -72,7 +73,7 @@ class Cluster:
     def end(self) -> None:
         """Kills all parts."""
         for part in reversed(self.parts):
-            part.end()
+            part.kill()
         if hasattr(self, "api"):
             self.api.close()
 

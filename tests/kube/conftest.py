@@ -6,10 +6,11 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import binaries
-import children
 import cluster as control_plane
 import pytest
 from cluster import Cluster, Namespace
+
+import children
 
 HERE = Path(__file__).parent
 
@@ -20,6 +21,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.kube)
+
+
+def pytest_runtest_setup() -> None:
+    """Logs are of one test."""
+    children.forget()
 
 
 @pytest.hookimpl(wrapper=True)

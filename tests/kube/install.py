@@ -8,17 +8,18 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-import children
 import cluster as control_plane
 import httpx
 import pods
 import yaml
-from children import Child
 from cluster import Cluster, Namespace
 from pods import Pod, Probe
 from rest import Object
 
+import children
+from children import Child
 from simulators import COMMAND
 
 RBAC = Path(__file__).parent / "rbac.yaml"
@@ -84,7 +85,7 @@ class Program:
     def end(self) -> None:
         """Kills the process for good."""
         self._no_probe()
-        self.child.end()
+        self.child.kill()
 
     def _probe_at(self, url: str) -> None:
         self._probe = Probe(url, lambda: self.child.alive, self.pod.ready, self._probe_period_s)
@@ -135,6 +136,7 @@ class Gateway(Program):
         self.folder.mkdir()
         self.token_file = self.folder / "token"
         self.urls: dict[str, str] = {}
+        self._stdout: IO[bytes] | None = None
         # What is served must not change where a container starts again: its clients know the address.
         self.ports = control_plane.free_ports(2)
         ports = ["--port", str(self.ports[0]), "--asgi-port", str(self.ports[1])]
@@ -154,10 +156,18 @@ class Gateway(Program):
 
     def start(self) -> None:
         """Starts the process and waits until its doors are open; ready is another matter."""
-        process = self.child.start(subprocess.PIPE)
-        assert process.stdout is not None
-        with process.stdout:
-            line = process.stdout.readline()
+        self.launch()
+        self.opened()
+
+    def launch(self) -> None:
+        """Starts the process without waiting, for those who start many: `opened` must follow."""
+        self._stdout = self.child.start(subprocess.PIPE).stdout
+
+    def opened(self) -> None:
+        """Waits until its doors are open."""
+        assert self._stdout is not None
+        with self._stdout as stdout:
+            line = stdout.readline()
         assert line, f"{self.name} ended\n{self.child.tail()}"
         self.urls = json.loads(line)
         self._probe_at(self.readiness_url())
@@ -226,10 +236,12 @@ class Install:
         return made
 
     def start_gateways(self, count: int = 1, *flags: str) -> list[Gateway]:
-        """Makes and starts gateways. They are not Ready before there is a plan: `wait` for that."""
+        """Makes and starts gateways side by side. They are Ready when there is a plan: `wait` for that."""
         made = [self.add_gateway(*flags) for _ in range(count)]
         for gateway in made:
-            gateway.start()
+            gateway.launch()
+        for gateway in made:
+            gateway.opened()
         return made
 
     def grant(self, namespace: Namespace) -> None:

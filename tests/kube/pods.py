@@ -51,8 +51,10 @@ class Pod:
 
     @classmethod
     def create(cls, namespace: Namespace, name: str, account: str = "default", labels: Mapping[str, str] | None = None) -> Pod:
-        """Creates it, pending; its ServiceAccount must be there."""
+        """Creates it, pending. Its ServiceAccount must be there; `default`, which the cluster makes, is awaited."""
         number = next(_numbers)
+        if account == "default":
+            namespace.api.until(namespace.path("serviceaccounts", account), bool)
         body = {
             "metadata": {"name": name, "labels": dict(labels or {})},
             "spec": {

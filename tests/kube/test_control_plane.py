@@ -164,7 +164,7 @@ def test_the_roles_of_an_install_are_accepted_and_give_no_secret_of_other_namesp
 
 
 def test_all_processes_end_with_the_test_run(tmp_path: Path) -> None:
-    folder = str(Path(__file__).parent)
+    folder = str(Path(__file__).parents[1])
     code = (
         f"import os, sys; sys.path.insert(0, {folder!r}); from pathlib import Path; from children import Child; "
         "child = Child('sleeper', ['sleep', '600'], Path('log')); child.start(); "

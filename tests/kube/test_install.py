@@ -14,6 +14,8 @@ from install import Controller, Install
 from pods import Pod
 from rest import Object
 
+import simulators
+
 POOL = """
 apiVersion: tradewind.dev/v1alpha1
 kind: ModelPool
@@ -21,10 +23,17 @@ metadata: {name: pool}
 spec:
   models:
   - name: small
-    upstream: {url: "http://127.0.0.1:1/v1"}
+    upstream: {url: "URL"}
     price: {inputPerMillion: "1", outputPerMillion: "1"}
     limits: {contextTokens: 1000, outputTokens: 100}
     quality: {prior: "0.5"}
+"""
+
+POLICY = """
+apiVersion: tradewind.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: route}
+spec: {poolRefs: [{name: pool}], strategy: {type: Best}}
 """
 
 
@@ -44,7 +53,7 @@ def test_replicas_know_a_gateway_by_its_token_and_say_what_they_think_of_a_pool(
     with install.installed(cluster, tmp_path) as made:
         controllers = made.add_controllers(2)
         made.start_controllers()
-        namespace.apply(POOL)
+        namespace.apply(POOL.replace("URL", "http://127.0.0.1:1/v1"))
         where = namespace.path("modelpools", "pool")
         found = namespace.api.until(where, lambda pool: rest.condition(pool, "Accepted").get("status") == "True")
         assert rest.condition(found, "Programmed")["reason"] == "NoDataPlane"
@@ -58,6 +67,33 @@ def test_replicas_know_a_gateway_by_its_token_and_say_what_they_think_of_a_pool(
 
         refused = audit.forbidden(audit.uses(cluster.audit_log, made.user))
         assert {(use.verb, use.resource) for use in refused} <= {("list", "secrets"), ("list", "configmaps")}
+
+
+def test_an_applied_policy_routes_the_calls_of_its_namespace_at_every_gateway(
+    cluster: Cluster, namespace: Namespace, tmp_path: Path
+) -> None:
+    with install.installed(cluster, tmp_path) as made, simulators.upstreams(tmp_path, small=()) as (small,):
+        made.add_controllers()
+        made.start_controllers()
+        gateways = made.start_gateways(2)
+        for gateway in gateways:
+            gateway.wait()
+        namespace.apply(POOL.replace("URL", small.url) + "---" + POLICY)
+        namespace.kubectl("wait", "rpol/route", "mpool/pool", "--for=condition=Programmed", "--timeout=20s")
+        key = Pod.create(namespace, "app").token(install.AUDIENCE)
+        for gateway in gateways:
+            assert gateway.plan()["routes"] == [f"{namespace.name}/route"]
+            answer = gateway.ask("auto", key=key)
+            assert answer.status_code == 200, answer.text
+        assert len(small.lines()) == len(gateways)
+
+        first = gateways[0]
+        first.kill()
+        where = made.namespace.path("pods", first.name)
+        assert rest.condition(made.namespace.api.get(where), "Ready")["status"] == "False"
+        first.start()
+        first.wait()
+        assert first.ask("auto", key=key).status_code == 200
 
 
 def test_a_program_that_dies_is_ready_no_more(cluster: Cluster, tmp_path: Path) -> None:

@@ -43,11 +43,9 @@ class Child:
     def start(self, stdout: int | None = None) -> subprocess.Popen[bytes]:
         """Starts it in a session of its own, so that Ctrl-C reaches it through us, after our tests."""
         assert not self.alive, f"{self.name} runs already"
-        # The kernel kills it when we die; `setpriv` sets that without running Python between fork and exec.
-        guarded = ["setpriv", "--pdeathsig", "KILL", "--", *self.command]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                guarded,
+                guarded(self.command),
                 stdin=subprocess.DEVNULL,
                 stdout=log if stdout is None else stdout,
                 stderr=log,
@@ -74,12 +72,6 @@ class Child:
             self._process.kill()
             self._process.wait()
 
-    def end(self) -> None:
-        """Kills it for good: its log is of no more interest."""
-        self.kill()
-        if self in _started:
-            _started.remove(self)
-
     def tail(self, most: int = 4000) -> str:
         """The end of its log."""
         text = self.log.read_bytes()[-most:].decode(errors="replace") if self.log.exists() else ""
@@ -90,9 +82,19 @@ class Child:
         return self._process
 
 
+def guarded(command: Sequence[str]) -> list[str]:
+    """The command so that the kernel kills it when we die; without running Python between fork and exec."""
+    return ["setpriv", "--pdeathsig", "KILL", "--", *command]
+
+
 def logs() -> list[tuple[str, str]]:
-    """(name, end of the log) of all that were not ended; of those that are `quiet`, only where they died."""
+    """(name, end of the log) of all; of those that are `quiet`, only where they died."""
     return [(child.name, child.tail()) for child in _started if child.log.exists() and not (child.quiet and child.alive)]
+
+
+def forget() -> None:
+    """No more logs of what is dead: another test begins."""
+    _started[:] = [child for child in _started if child.alive]
 
 
 @contextmanager
