@@ -9,7 +9,8 @@
     │   ├── UpstreamConnect · UpstreamTimeout · UpstreamStatus · UpstreamRejected · UpstreamRateLimited
     │   └── UpstreamBroken · UpstreamInvalid · AllResting
     ├── InternalError              Tradewind itself, or what it was given to run, cannot serve now
-    │   └── Overloaded · NoPlan · Draining · DrainTimeout · InvalidPlan · InvalidPredictor · Internal
+    │   ├── Overloaded · NoPlan · IdentityUnavailable · Draining · DrainTimeout
+    │   └── InvalidPlan · InvalidPredictor · Internal
     ├── ConfigurationError         resources that were refused, with all their problems
     └── UsageError                 a command used wrongly, or input that cannot be read
 
@@ -165,6 +166,10 @@ class Overloaded(InternalError):
 
 class NoPlan(InternalError):
     """No plan is loaded yet."""
+
+
+class IdentityUnavailable(InternalError):
+    """Who the caller is cannot be told now: keys have not come from the controller, or it cannot be asked."""
 
 
 class Draining(InternalError):

@@ -7,7 +7,7 @@ import json
 import ssl
 import time
 
-from controller import Controller
+from replica import Controller
 
 from tradewind import core
 
@@ -47,7 +47,7 @@ async def heard(controller: Controller, context: ssl.SSLContext) -> tuple[float,
     )
     waiting = controller.resident_mib()
     begun = time.monotonic()
-    plan = {"schema": "tradewind.plan/v1", "models": [], "routes": []}
+    plan = {"schema": "tradewind.plan/v3", "profiles": {}, "models": [], "routes": []}
     controller.call("publish", "l", 1, json.dumps(plan).encode())
     async with asyncio.timeout(30):
         lines = await asyncio.gather(*(reader.readline() for reader, _ in planes))

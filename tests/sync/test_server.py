@@ -17,6 +17,7 @@ from tradewind import core
 from tradewind.errors import TradewindError
 
 SETTINGS = {"gateway_accounts": ["system/gateway"], "park_s": 0.2, "silence_s": 5}
+NOTHING = b'{"schema": "tradewind.plan/v3", "profiles": {}, "models": [], "routes": []}'
 EMPTY = {"schema": 3, "version": "0.1.0"}
 
 
@@ -97,7 +98,9 @@ def test_what_cannot_be_used_is_refused_without_being_repeated() -> None:
     with started() as place:
         for call in (
             lambda: place.server.publish("l", 1, b"{"),
-            lambda: place.server.offer("nobody", "l", 1, b'{"schema": "tradewind.plan/v3", "models": [], "routes": []}'),
+            lambda: place.server.offer(
+                "nobody", "l", 1, b'{"schema": "tradewind.plan/v3", "profiles": {}, "models": [], "routes": []}'
+            ),
             lambda: place.server.set_keys(b'{"callers": "sk-secret"}'),
             lambda: place.server.set_certificate(b"", b"sk-secret"),
             lambda: place.server.set_trust(b""),

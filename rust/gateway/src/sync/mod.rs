@@ -6,4 +6,3 @@ pub mod protocol;
 pub mod certificates;
 pub mod server;
 pub mod client;
-mod rendering;

@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tradewind_core::digest;
 
-/// Plan schema of this version.
-pub const SCHEMA: u32 = 3;
 /// Where a data plane asks for what differs.
 pub const SYNC: &str = "/v1/sync";
 /// Where a gateway asks who a caller's token is.

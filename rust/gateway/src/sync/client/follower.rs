@@ -14,11 +14,11 @@ use tokio::task::spawn_blocking;
 use tradewind_core::{
     digest,
     error::excerpt,
-    plan::{Problem, Severity},
+    plan::{CURRENT, POD, Problem, Severity},
 };
 
 use super::{
-    super::protocol::{Have, Identity, Keys, MAX_PREDICTOR_BYTES, PREDICTORS, Poll, Reject, Role, SCHEMA, Trust, Update},
+    super::protocol::{Have, Identity, Keys, MAX_PREDICTOR_BYTES, PREDICTORS, Poll, Reject, Role, Trust, Update},
     connection::Connection,
     roots::Roots,
     status::Status,
@@ -27,8 +27,6 @@ use super::{
 };
 use crate::{Engine, keys, metrics::UpdateLabels, secrets::Credentials, settings::SyncFault};
 
-/// The credential of a sidecar's hop: the pod's own token.
-const POD: &str = "@pod";
 /// After a refusal that another try may heal, such as a predictor that could not be fetched.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// Lineages that were left and are not gone back to.
@@ -153,7 +151,7 @@ impl Follower {
         let given = state.given.get(&replica);
         let keys = given.and_then(|given| given.keys.as_ref()).map(|(_, keys)| keys.digest.clone());
         Poll {
-            schema: SCHEMA,
+            schema: CURRENT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lineage: state.says.lineage.clone(),
             serial: state.says.serial,

@@ -20,12 +20,10 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
+use tradewind_core::plan::Scope;
 
 use super::{
-    super::{
-        protocol::{self, Account, Identity, Poll, Question, Role},
-        rendering::Scope,
-    },
+    super::protocol::{self, Account, Identity, Poll, Question, Role},
     books::{Books, Ticket, Wanted},
     counters::{Counters, count},
     identity::{Bearer, Holder, Identities, Unidentified},

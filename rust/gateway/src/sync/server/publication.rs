@@ -7,12 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
-use tradewind_core::plan::PlanSource;
-
-use super::super::{
-    protocol::SCHEMA,
-    rendering::{Scope, render},
-};
+use tradewind_core::plan::{CURRENT, OLDEST, PlanSource, Scope, render};
 
 /// What one kind of data plane gets.
 #[derive(Debug)]
@@ -45,7 +40,7 @@ impl Publication {
     /// A sentence.
     pub fn new(lineage: &str, serial: u64, plan: &[u8]) -> Result<Self, String> {
         let source: PlanSource = serde_json::from_slice(plan).map_err(|error| format!("the plan source cannot be read: {error}"))?;
-        let whole = Arc::new(rendered(&source, SCHEMA, &Scope::Gateway));
+        let whole = Arc::new(rendered(&source, CURRENT, &Scope::Gateway));
         Ok(Self { lineage: lineage.to_owned(), serial, source: Arc::new(source), whole, renderings: Mutex::default() })
     }
 
@@ -59,8 +54,8 @@ impl Publication {
     /// # Errors
     /// Where the runtime is stopping.
     pub async fn rendering(&self, schema: u32, scope: Scope) -> Result<Arc<Rendering>, tokio::task::JoinError> {
-        let kind = (schema.min(SCHEMA), scope);
-        if kind == (SCHEMA, Scope::Gateway) {
+        let kind = (schema.clamp(OLDEST, CURRENT), scope);
+        if kind == (CURRENT, Scope::Gateway) {
             return Ok(Arc::clone(&self.whole));
         }
         let cell = Arc::clone(self.renderings.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.clone()).or_default());

@@ -156,8 +156,10 @@ fn having(answer: &Value) -> Value {
 fn plan(name: &str) -> Vec<u8> {
     let models = json!([{"id": format!("a/pool/{name}"), "upstream": {"url": "http://127.0.0.1:1/v1", "dialect": "openai", "model": name},
         "price": {"input_nanousd_per_million": 1, "output_nanousd_per_million": 1}, "limits": {"context_tokens": 10, "output_tokens": 5},
-        "profile": {"bias": 0.0}}]);
-    json!({"schema": tradewind_core::plan::source::SCHEMA, "models": models, "routes": []}).to_string().into_bytes()
+        "profile": "p"}]);
+    json!({"schema": tradewind_core::plan::source::SCHEMA, "profiles": {"p": {"bias": 0.0}}, "models": models, "routes": []})
+        .to_string()
+        .into_bytes()
 }
 
 #[test]
@@ -305,6 +307,43 @@ fn a_sidecar_gets_its_own_credentials_no_callers_and_no_other_namespace() {
     assert_eq!(place.counters()["refused"]["foreign_namespace"], 1);
     let text = String::from_utf8(place.server.sessions()).unwrap() + &place.counters().to_string();
     assert!(!text.contains("one") && !text.contains("two"));
+}
+
+/// Namespace `a` routes to its own model and one of `b`; `b` has a route with a condition.
+fn two_namespaces() -> Vec<u8> {
+    let model = |id: &str| {
+        json!({"id": id, "upstream": {"url": "http://up/v1", "dialect": "openai", "model": "m", "credential": "b/s/k"}, "profile": "p",
+            "price": {"input_nanousd_per_million": 1, "output_nanousd_per_million": 1}, "limits": {"context_tokens": 10, "output_tokens": 5}})
+    };
+    let route = |id: &str, candidates: Value| json!({"id": id, "aliases": ["auto"], "predictor": "sha256:p", "candidates": candidates, "strategy": {"type": "best"}});
+    let mut conditional = route("b/two", json!(["b/pool/m"]));
+    conditional["when"] = json!("request.stream");
+    json!({"schema": tradewind_core::plan::source::SCHEMA, "profiles": {"p": {"bias": 0.0}}, "models": [model("a/pool/m"), model("b/pool/m")],
+        "routes": [route("a/one", json!(["a/pool/m", "b/pool/m"])), conditional]})
+    .to_string()
+    .into_bytes()
+}
+
+#[test]
+fn sidecars_and_older_versions_get_what_they_can_read() {
+    let place = place(json!({"hop_url": "http://gateway/v1"}));
+    let whole = place.server.publish("l", 1, &two_namespaces()).unwrap();
+    let (_, sidecar) = place.pod("a.default.app").poll(&empty());
+    let routes: Vec<&Value> = sidecar["plan"]["routes"].as_array().unwrap().iter().map(|route| &route["id"]).collect();
+    assert_eq!(routes, [&json!("a/one")]);
+    let foreign = sidecar["plan"]["models"].as_array().unwrap().iter().find(|model| model["id"] == "b/pool/m").unwrap();
+    assert_eq!((&foreign["upstream"]["url"], &foreign["upstream"]["credential"]), (&json!("http://gateway/v1"), &json!("@pod")));
+    assert_ne!(sidecar["plan_id"], json!(whole));
+    assert_eq!(place.session("app")["expected"]["plan"], sidecar["plan_id"]);
+
+    let mut old = empty();
+    old["schema"] = json!(1);
+    let (_, answer) = place.gateway("g0").poll(&old);
+    assert_eq!((&answer["plan"]["schema"], answer["plan"]["routes"].as_array().unwrap().len()), (&json!("tradewind.plan/v1"), 1));
+    assert_eq!((&place.session("g0")["lacks"], &place.session("app")["lacks"]), (&json!(["when"]), &json!([])));
+    // One that is newer than this server gets the newest that this server writes.
+    old["schema"] = json!(9);
+    assert_eq!(place.gateway("g1").poll(&old).1["plan_id"], json!(whole));
 }
 
 #[test]

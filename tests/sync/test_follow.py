@@ -16,12 +16,12 @@ from typing import Any
 
 import httpx
 import pytest
-from controller import Controller
+from replica import Controller
 
 import routing
 from tradewind import asgi, core, serving
 from tradewind.artifacts import predictor
-from tradewind.artifacts.plan import Limits, PlanSource
+from tradewind.artifacts.plan import Limits
 from tradewind.errors import UsageError
 from tradewind.settings import Settings, from_environment
 
@@ -34,7 +34,7 @@ def plan(url: str, number: int, predictor_folder: Path) -> bytes:
     limits = Limits(context_tokens=100_000 + number, output_tokens=16_000)
     model = routing.model("m", f"{url}/v1", credential="default/secret/key", limits=limits)
     route = routing.route("auto", predictor.read(predictor_folder).digest, [model], "best")
-    return PlanSource(models=(model,), routes=(route,)).to_json()
+    return routing.source([model], (route,)).to_json()
 
 
 def keys(credential: str) -> bytes:
@@ -110,6 +110,7 @@ def test_a_stopped_data_plane_keeps_its_serial_and_falls_silent(tmp_path: Path, 
         with served(tmp_path, predictor_folder, controller.url) as (_, process):
             controller.until(lambda: controller.session("g0").get("serial") == 1)
             process.send_signal(signal.SIGSTOP)
+            controller.until(lambda: "State:\tT" in Path(f"/proc/{process.pid}/status").read_text())
             controller.call("publish", "l", 2, plan("http://127.0.0.1:9", 1, predictor_folder))
             controller.until(lambda: controller.session("g0")["parked"] is False)
             session = controller.session("g0")
