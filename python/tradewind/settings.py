@@ -152,6 +152,8 @@ class ControllerSettings:
     """Folder of the default predictor artifact; the shipped one where absent."""
     predictor_cache: Path | None = None
     """Folder that fetched predictors are kept in; a temporary one where absent."""
+    trust_predictor_urls: bool = False
+    """Whether predictors may be fetched from this machine and its network segment too, which only tests want."""
     plan_name: str = "tradewind-plan"
     """ConfigMap of the plan."""
     lease_name: str = "tradewind-controller"

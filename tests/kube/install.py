@@ -139,7 +139,8 @@ class Gateway(Program):
         self._stdout: IO[bytes] | None = None
         # What is served must not change where a container starts again: its clients know the address.
         self.ports = control_plane.free_ports(2)
-        ports = ["--port", str(self.ports[0]), "--asgi-port", str(self.ports[1])]
+        pod.annotate(port=str(self.ports[0]))
+        ports = ["--host", pod.ip, "--port", str(self.ports[0]), "--asgi-port", str(self.ports[1])]
         channel = [f"--controllers={','.join(controller.url for controller in install.controllers)}"]
         channel += ["--controller-token", str(self.token_file), "--controller-trust", str(install.trust_file)]
         kept = ["--plan-cache", str(self.folder / "plans"), "--keys-cache", str(install.memory / name)]

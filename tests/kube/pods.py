@@ -67,6 +67,11 @@ class Pod:
         found = namespace.api.create(namespace.path("pods"), body)
         return cls(namespace, name, account, found["metadata"]["uid"], f"127.88.{number >> 8}.{number & 255}")
 
+    def annotate(self, **annotations: str) -> None:
+        """Adds annotations of ours."""
+        found = {f"tradewind.dev/{name}": value for name, value in annotations.items()}
+        self.namespace.api.merge(self.namespace.path("pods", self.name), {"metadata": {"annotations": found}})
+
     def ready(self, yes: bool = True) -> None:
         """Runs, and is Ready or not."""
         word = str(yes)

@@ -51,7 +51,7 @@ def made(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with installed(cluster, tmp_path_factory.mktemp("install")) as made:
         made.add_controllers()
         made.start_controllers()
-        for gateway in made.start_gateways(2, "--host", "127.0.0.1"):
+        for gateway in made.start_gateways(2):
             gateway.wait()
         yield made
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tradewind import core
-from tradewind.artifacts import predictor
+from tradewind.artifacts import download, predictor
 from tradewind.artifacts.predictor import Artifact, Predictors
 from tradewind.controller import events, identity, metrics, plane, reconcile, references, status
 from tradewind.controller.conditions import Condition
@@ -132,7 +132,7 @@ class Controller:
         )
         self.memory = Memory()
         self.outcome: Outcome | None = None
-        self._predictors = _Fetcher(artifact, settings.predictor_cache, self.dirty)
+        self._predictors = _Fetcher(artifact, settings.predictor_cache, self.dirty, trusting=settings.trust_predictor_urls)
         self._behind: dict[str, float] = {}
         self._acknowledged_serial = 0
         self._keys = b""
@@ -539,10 +539,12 @@ class Controller:
 class _Fetcher:
     """The predictors that policies name, fetched beside the passes."""
 
-    def __init__(self, default: Artifact, folder: Path | None, fetched: Callable[[], None]) -> None:
+    def __init__(self, default: Artifact, folder: Path | None, fetched: Callable[[], None], *, trusting: bool) -> None:
         self.default = default
         self._folder = folder or Path(tempfile.mkdtemp(prefix="tradewind-predictors-"))
         self._fetched = fetched
+        # Tenants write these URLs, and the controller asks in its own name: it reaches no place for them that they could not.
+        self._reachable = download.anywhere if trusting else download.beyond_this_machine
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._found: dict[str, Artifact] = {}
         self._failed: dict[str, str] = {}
@@ -562,7 +564,7 @@ class _Fetcher:
     async def _fetch(self, key: tuple[str, str], added: Callable[[bytes], str]) -> None:
         url, digest = key
         try:
-            artifact = await asyncio.to_thread(predictor.fetch, url, digest, self._folder)
+            artifact = await asyncio.to_thread(predictor.fetch, url, digest, self._folder, self._reachable)
             await asyncio.to_thread(added, artifact.graph)
         except TradewindError as error:
             self._failed[digest] = error.message
