@@ -156,8 +156,9 @@ fn having(answer: &Value) -> Value {
 fn plan(name: &str) -> Vec<u8> {
     let models = json!([{"id": format!("a/pool/{name}"), "upstream": {"url": "http://127.0.0.1:1/v1", "dialect": "openai", "model": name},
         "price": {"input_nanousd_per_million": 1, "output_nanousd_per_million": 1}, "limits": {"context_tokens": 10, "output_tokens": 5},
-        "profile": {"bias": 0.0}}]);
-    json!({"schema": tradewind_core::plan::source::SCHEMA, "models": models, "routes": []}).to_string().into_bytes()
+        "profile": "one"}]);
+    let profiles = json!({"one": {"bias": 0.0}});
+    json!({"schema": tradewind_core::plan::source::SCHEMA, "profiles": profiles, "models": models, "routes": []}).to_string().into_bytes()
 }
 
 #[test]
