@@ -55,8 +55,8 @@ def test_replicas_know_a_gateway_by_its_token_and_say_what_they_think_of_a_pool(
         made.start_controllers()
         namespace.apply(POOL.replace("URL", "http://127.0.0.1:1/v1"))
         where = namespace.path("modelpools", "pool")
-        found = namespace.api.until(where, lambda pool: rest.condition(pool, "Accepted").get("status") == "True")
-        assert rest.condition(found, "Programmed")["reason"] == "NoDataPlane"
+        found = namespace.api.until(where, lambda pool: rest.condition(pool, "Programmed").get("reason") == "NoDataPlane", 20)
+        assert rest.condition(found, "Accepted")["status"] == "True"
 
         pod = Pod.create(made.namespace, "gateway-0", "tradewind-gateway", install.GATEWAY_LABELS)
         for controller in controllers:
