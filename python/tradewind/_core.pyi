@@ -268,10 +268,10 @@ class SyncServer:
         """Gives every data plane its rendering of a plan source; gives the id for gateways of this version."""
 
     def offer(self, pod_uid: str, lineage: str, serial: int, plan: bytes) -> str:
-        """Gives a plan source to one data plane that is connected; gives the id for gateways of this version."""
+        """Gives a plan source to one data plane, as a trial; gives the id for gateways of this version."""
 
     def withdraw(self) -> None:
-        """Forgets the offer. The data plane keeps what it took."""
+        """Forgets all offers. The data planes keep what they took."""
 
     def set_keys(self, keys: bytes) -> None:
         """Takes `{"callers": [{sha256, tenant, name, labels}], "credentials": {"ns/secret/key": value}, "revision"?: n}`."""

@@ -385,13 +385,13 @@ class SyncServer:
     def offer(self, pod_uid: str, lineage: str, serial: int, plan: bytes) -> str:
         """Gives a plan source to one data plane, as a trial; gives the id for gateways of this version.
 
-        Raises `InvalidPlan` where that data plane is not connected.
+        Several may try at once. A refusal names the id of that data plane's own rendering: its session's `expected`.
         """
         with typed_errors():
             return self._server.offer(pod_uid, lineage, serial, plan)
 
     def withdraw(self) -> None:
-        """Forgets the offer. The data plane keeps what it took."""
+        """Forgets all offers. The data planes keep what they took."""
         self._server.withdraw()
 
     def set_keys(self, keys: bytes) -> None:

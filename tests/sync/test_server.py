@@ -17,7 +17,6 @@ from tradewind import core
 from tradewind.errors import TradewindError
 
 SETTINGS = {"gateway_accounts": ["system/gateway"], "park_s": 0.2, "silence_s": 5}
-NOTHING = b'{"schema": "tradewind.plan/v3", "profiles": {}, "models": [], "routes": []}'
 EMPTY = {"schema": 3, "version": "0.1.0"}
 
 

@@ -14,7 +14,7 @@ use std::{
 use http::{Method, StatusCode};
 use tokio::{
     net::lookup_host,
-    sync::{Semaphore, mpsc, watch},
+    sync::{Notify, Semaphore, mpsc, watch},
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -64,7 +64,7 @@ pub async fn follow(
 async fn replicas(origin: Arc<Origin>, follower: Arc<Follower>, taken: Taken) {
     let mut tasks = JoinSet::new();
     let mut wanted: BTreeMap<SocketAddr, Arc<AtomicBool>> = BTreeMap::new();
-    let mut looked_up = false;
+    let (lost, mut backoff) = (Arc::new(Notify::new()), Backoff::default());
     loop {
         while let Some(ended) = tasks.try_join_next() {
             if let Ok(address) = ended {
@@ -80,22 +80,23 @@ async fn replicas(origin: Arc<Origin>, follower: Arc<Follower>, taken: Taken) {
                     if !wanted.contains_key(&address) && lock(&taken).insert(address) {
                         let still = Arc::new(AtomicBool::new(true));
                         wanted.insert(address, Arc::clone(&still));
-                        let replica = Replica { origin: Arc::clone(&origin), address, wanted: still, follower: Arc::clone(&follower) };
-                        tasks.spawn(replica.run());
+                        let (origin, follower, lost) = (Arc::clone(&origin), Arc::clone(&follower), Arc::clone(&lost));
+                        tasks.spawn(Replica { origin, address, wanted: still, follower, lost }.run());
                     }
                 }
-                if looked_up {
-                    follower.status().gone(&origin, None);
-                    looked_up = false;
+                follower.status().gone(&origin, None);
+                backoff.reset();
+                tokio::select! {
+                    () = sleep(LOOK_UP) => {}
+                    () = lost.notified() => {}
                 }
             }
             // Those that are known may still be there.
             Err(error) => {
                 follower.status().replica(&origin, None, Some(error.to_string()));
-                looked_up = true;
+                sleep(backoff.next()).await;
             }
         }
-        sleep(LOOK_UP).await;
     }
 }
 
@@ -105,6 +106,8 @@ struct Replica {
     /// Whether the host name still resolves to it.
     wanted: Arc<AtomicBool>,
     follower: Arc<Follower>,
+    /// Told when a connection is lost: the replica may have another address by now.
+    lost: Arc<Notify>,
 }
 
 impl Replica {
@@ -113,6 +116,9 @@ impl Replica {
         loop {
             let Err(error) = self.session(&mut backoff).await;
             self.follower.forget(self.address);
+            if self.follower.status().is_connected(&self.origin, self.address) {
+                self.lost.notify_one();
+            }
             if !self.wanted.load(Ordering::Relaxed) {
                 self.connected(self.follower.status().gone(&self.origin, Some(self.address)));
                 return self.address;

@@ -73,6 +73,12 @@ impl Status {
         state.connected().count()
     }
 
+    /// Whether a replica answers.
+    pub(super) fn is_connected(&self, origin: &Origin, address: SocketAddr) -> bool {
+        let key = (origin.url.clone(), Some(address));
+        self.lock().replicas.get(&key).is_some_and(|replica| replica.connected)
+    }
+
     /// Replicas that answer.
     pub(super) fn connected(&self) -> Vec<(Origin, SocketAddr)> {
         self.lock().connected().collect()

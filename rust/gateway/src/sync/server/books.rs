@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,18 +36,14 @@ pub struct Books {
 #[derive(Default)]
 struct State {
     published: Option<Arc<Publication>>,
-    offer: Option<Offer>,
+    /// By pod uid.
+    offers: HashMap<String, Arc<Publication>>,
     keys: Option<Arc<KeyRing>>,
     trust: Option<Blob>,
     predictors: HashMap<String, Bytes>,
     /// By pod uid.
     sessions: BTreeMap<String, Session>,
     polls: u64,
-}
-
-struct Offer {
-    pod_uid: String,
-    publication: Arc<Publication>,
 }
 
 struct Session {
@@ -55,6 +54,7 @@ struct Session {
     polled: Instant,
     /// Its latest poll; an older one gives way.
     poll: u64,
+    /// Whether that poll waits for its answer.
     parked: bool,
     wake: Arc<Notify>,
     expected: Option<Expected>,
@@ -99,6 +99,7 @@ pub struct Ticket<'a> {
     pod_uid: String,
     poll: u64,
     wake: Arc<Notify>,
+    answered: AtomicBool,
 }
 
 impl Ticket<'_> {
@@ -107,15 +108,23 @@ impl Ticket<'_> {
         self.wake.notified().await;
     }
 
-    /// Whether the poll waits for news.
-    pub fn park(&self, parked: bool) {
-        self.books.with(self, |session| session.parked = parked);
+    /// The data plane is told something, and will poll again.
+    pub fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        self.park(false);
+        let mut latest = false;
+        self.books.with(self, |session| {
+            session.parked = false;
+            latest = true;
+        });
+        if latest && !self.answered.load(Ordering::Relaxed) {
+            // It has hung up.
+            self.books.bell.ring();
+        }
     }
 }
 
@@ -141,28 +150,27 @@ impl Books {
 
     pub fn publish(&self, publication: Arc<Publication>) {
         let mut state = self.lock();
-        let outdated = |offer: &Offer| offer.publication.lineage == publication.lineage && offer.publication.serial <= publication.serial;
-        if state.offer.as_ref().is_some_and(outdated) {
-            state.offer = None;
-        }
+        let outdated = |offer: &Publication| offer.lineage == publication.lineage && offer.serial <= publication.serial;
+        state.offers.retain(|_, offer| !outdated(offer));
         let old = state.published.replace(publication);
         self.tell_all(state);
         // A large plan takes its time to be freed.
         drop(old);
     }
 
-    /// Whether there is such a session.
-    pub fn offer(&self, pod_uid: &str, publication: Arc<Publication>) -> bool {
+    /// Where there is no such session, the offer waits for it.
+    pub fn offer(&self, pod_uid: &str, publication: Arc<Publication>) {
         let mut state = self.lock();
-        let Some(wake) = state.sessions.get(pod_uid).map(|session| Arc::clone(&session.wake)) else { return false };
-        state.offer = Some(Offer { pod_uid: pod_uid.to_owned(), publication });
+        state.offers.insert(pod_uid.to_owned(), publication);
+        let wake = state.sessions.get(pod_uid).map(|session| Arc::clone(&session.wake));
         drop(state);
-        wake.notify_one();
-        true
+        if let Some(wake) = wake {
+            wake.notify_one();
+        }
     }
 
     pub fn withdraw(&self) {
-        self.lock().offer = None;
+        self.lock().offers.clear();
     }
 
     pub fn set_keys(&self, keys: Arc<KeyRing>) {
@@ -198,8 +206,9 @@ impl Books {
             None => (None, Vec::new(), None, None),
         };
         let holder = Arc::clone(holder);
-        let ticket = Ticket { books: self, pod_uid: holder.pod_uid.clone(), poll, wake: Arc::clone(&wake) };
-        let session = Session { holder, role, report, polled: Instant::now(), poll, parked: false, wake, expected, lacks, sent };
+        let ticket =
+            Ticket { books: self, pod_uid: holder.pod_uid.clone(), poll, wake: Arc::clone(&wake), answered: AtomicBool::new(false) };
+        let session = Session { holder, role, report, polled: Instant::now(), poll, parked: true, wake, expected, lacks, sent };
         state.sessions.insert(ticket.pod_uid.clone(), session);
         drop(state);
         if let Some(older) = older {
@@ -292,8 +301,7 @@ impl Books {
 
 impl State {
     fn plan_for(&self, pod_uid: &str) -> Option<Arc<Publication>> {
-        let offered = self.offer.as_ref().filter(|offer| offer.pod_uid == pod_uid).map(|offer| &offer.publication);
-        offered.or(self.published.as_ref()).cloned()
+        self.offers.get(pod_uid).or(self.published.as_ref()).cloned()
     }
 }
 

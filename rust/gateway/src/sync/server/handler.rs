@@ -184,13 +184,13 @@ async fn sync(shared: &Arc<Shared>, holder: &Arc<Holder>, role: Role, request: R
         if let Some(difference) = Difference::between(&poll, &wanted, rendering.as_deref()) {
             match shared.books.send(&ticket, difference.fingerprint(&poll)) {
                 Ok(()) => {
+                    ticket.answered();
                     count(&shared.counters.updates);
                     return Ok(document(StatusCode::OK, difference.write(&identity)));
                 }
                 Err(again) => end = deadline.min(again.into()),
             }
         }
-        ticket.park(true);
         tokio::select! {
             _ = news.changed() => {}
             () = ticket.woken() => {}
@@ -198,6 +198,7 @@ async fn sync(shared: &Arc<Shared>, holder: &Arc<Holder>, role: Role, request: R
             () = until(&mut stopped) => break,
         }
     }
+    ticket.answered();
     count(&shared.counters.unchanged);
     let mut response = Response::new(Segments::default());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -127,20 +127,18 @@ impl SyncServer {
         Ok(id)
     }
 
-    /// Gives one data plane this plan source, as a trial; gives the plan's id.
+    /// Gives one data plane this plan source, as a trial; gives the plan's id. Several may try at once.
     ///
     /// # Errors
-    /// A sentence, where it is no plan source or there is no such session.
+    /// A sentence, where it is no plan source.
     pub fn offer(&self, pod_uid: &str, lineage: &str, serial: u64, plan: &[u8]) -> Result<String, String> {
         let publication = Publication::new(lineage, serial, plan)?;
         let id = publication.id().to_owned();
-        if self.shared.books.offer(pod_uid, Arc::new(publication)) {
-            return Ok(id);
-        }
-        Err(format!("no data plane `{pod_uid}` is connected"))
+        self.shared.books.offer(pod_uid, Arc::new(publication));
+        Ok(id)
     }
 
-    /// Forgets the offer. The data plane keeps what it took.
+    /// Forgets all offers. The data planes keep what they took.
     pub fn withdraw(&self) {
         self.shared.books.withdraw();
     }

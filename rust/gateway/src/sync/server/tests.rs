@@ -260,7 +260,7 @@ fn an_offer_goes_to_one_session_and_is_forgotten_when_withdrawn() {
     let (one, other) = (place.gateway("g0").park(acknowledged.clone()), place.gateway("g1").park(acknowledged.clone()));
     place.parked("g0");
     place.parked("g1");
-    assert!(place.server.offer("uid-nobody", "l", 2, &plan("n")).is_err());
+    place.server.offer("uid-nobody", "l", 2, &plan("x")).unwrap();
     let id = place.server.offer("uid-g0", "l", 2, &plan("n")).unwrap();
     let (mut pod, status, answer) = one.join().unwrap();
     assert_eq!((status, &answer["serial"], &answer["plan_id"]), (200, &json!(2), &json!(id)));
@@ -270,6 +270,20 @@ fn an_offer_goes_to_one_session_and_is_forgotten_when_withdrawn() {
     // It keeps what it took.
     assert_eq!(pod.poll(&having(&answer)).0, 204);
     assert_eq!(place.session("g0")["serial"], 2);
+}
+
+#[test]
+fn several_data_planes_may_try_a_plan_at_once() {
+    let place = place(json!({}));
+    let pods = ["g0", "g1"].map(|pod| place.gateway(pod).park(empty()));
+    place.parked("g0");
+    place.parked("g1");
+    for pod in ["uid-g0", "uid-g1"] {
+        place.server.offer(pod, "l", 1, &plan("m")).unwrap();
+    }
+    for pod in pods {
+        assert_eq!(pod.join().unwrap().2["serial"], 1);
+    }
 }
 
 #[test]
@@ -368,6 +382,23 @@ fn a_session_without_polls_is_dropped_and_told() {
     assert_eq!(place.session("g0")["parked"], false);
     place.rung();
     assert!(place.sessions().is_empty());
+}
+
+#[test]
+fn a_data_plane_that_hangs_up_is_told() {
+    let place = place(json!({}));
+    let mut pod = place.gateway("g0");
+    pod.stream
+        .get_mut()
+        .write_all(
+            b"POST /v1/sync HTTP/1.1\r\nhost: x\r\nauthorization: Bearer system.gateway.g0\r\ncontent-length: 12\r\n\r\n{\"schema\":3}",
+        )
+        .unwrap();
+    place.rung();
+    assert_eq!(place.session("g0")["parked"], true);
+    drop(pod);
+    place.rung();
+    assert_eq!(place.session("g0")["parked"], false);
 }
 
 #[test]
