@@ -83,7 +83,7 @@ async fn what_cannot_be_served_is_refused_in_openais_shape() {
     // Parsed calls have an outcome, refused ones too; the others have none.
     let outcomes = gateway.outcomes().await;
     let codes: Vec<&str> = outcomes.iter().map(|outcome| outcome["error"].as_str().unwrap()).collect();
-    assert_eq!(codes, ["model_not_found", "invalid_header", "invalid_header"]);
+    assert_eq!(codes, ["model_not_found", "forbidden", "invalid_header", "invalid_header"]);
     assert_eq!(
         (&outcomes[0]["decision"], &outcomes[0]["capture"]["kind"], &outcomes[0]["tenant"]),
         (&Value::Null, &json!("none"), &json!("default"))
