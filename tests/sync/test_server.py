@@ -97,9 +97,7 @@ def test_what_cannot_be_used_is_refused_without_being_repeated() -> None:
     with started() as place:
         for call in (
             lambda: place.server.publish("l", 1, b"{"),
-            lambda: place.server.offer(
-                "nobody", "l", 1, b'{"schema": "tradewind.plan/v3", "profiles": {}, "models": [], "routes": []}'
-            ),
+            lambda: place.server.offer("nobody", "l", 1, b"{}"),
             lambda: place.server.set_keys(b'{"callers": "sk-secret"}'),
             lambda: place.server.set_certificate(b"", b"sk-secret"),
             lambda: place.server.set_trust(b""),
