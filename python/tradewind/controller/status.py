@@ -135,12 +135,17 @@ def _named(members: Iterable[Member]) -> str:
 
 
 def features(custom: Custom) -> set[str]:
-    """What an object asks of a data plane that older ones cannot do, by the names that `render` gives."""
+    """What an object asks of a data plane that older ones cannot do, by the names that the core's `render` gives."""
     spec = json.loads(custom.spec)
-    if custom.key.kind != "RoutingPolicy":
-        return set()
-    used = {"when"} if (spec.get("match") or {}).get("when") is not None else set()
-    return used | ({"callers"} if (spec.get("callers") or {}).get("from", "Same") != "Same" else set())
+    if custom.key.kind == "ModelPool":
+        speeds = [(model.get("latency") or {}).get("outputTokensPerSecond") for model in spec.get("models") or ()]
+        return {"output_tokens_per_second"} if any(speed is not None for speed in speeds) else set()
+    asked = {
+        "when": (spec.get("match") or {}).get("when") is not None,
+        "callers": (spec.get("callers") or {}).get("from", "Same") != "Same",
+        "profiles": "sha256" in (spec.get("predictor") or {}),
+    }
+    return {name for name, is_asked in asked.items() if is_asked}
 
 
 def document(custom: Custom, verdict: Verdict, found: tuple[Condition, ...], now: str) -> dict[str, Any] | None:
