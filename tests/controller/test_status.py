@@ -37,6 +37,7 @@ def session(name: str, serial: int, **known: Any) -> Session:
         "lacks": (),
         "trust": "",
         "expected": "sha256:x",
+        "current": True,
         "parked": True,
     }
     return Session(**(given | known))

@@ -30,7 +30,9 @@ class Session:
     lacks: tuple[str, ...]
     trust: str
     expected: str
-    """Id of the plan that it is to have; empty where its version names plans differently."""
+    """Id of the plan that it is to have, as rendered for it."""
+    current: bool
+    """Whether it reads the plan schema of this version: older ones may name a plan by another id than we do."""
     parked: bool
 
     @classmethod
@@ -48,7 +50,8 @@ class Session:
             row["reject"],
             tuple(row["lacks"]),
             row["trust"],
-            row["expected"]["plan"] if row["expected"] and row["schema"] == plan.VERSION else "",
+            row["expected"]["plan"] if row["expected"] else "",
+            row["schema"] == plan.VERSION,
             row["parked"],
         )
 

@@ -135,7 +135,7 @@ class Controller:
         self._predictors = _Fetcher(artifact, settings.predictor_cache, self.dirty, trusting=settings.trust_predictor_urls)
         self._behind: dict[str, float] = {}
         self._acknowledged_serial = 0
-        self._keys = b""
+        self._keys: dict[str, Any] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._synced = False
@@ -252,14 +252,20 @@ class Controller:
                 await self._pass()
                 attempt = 0
             except (ApiError, Unreachable, Overtaken) as error:
-                self.metrics.failures.labels("pass").inc()
                 log.warning("a pass is made again: %s", error)
-                if isinstance(error, Overtaken):
-                    with suppress(ApiError, Unreachable):
-                        await self.publisher.load()
-                self.dirty()
-                attempt = await backoff(attempt)
+                attempt = await self._again(attempt, reload=isinstance(error, Overtaken))
+            except Exception:  # Whatever an object does to a pass, the others keep what is published
+                log.exception("a pass failed for a reason that nobody foresaw; it is made again")
+                attempt = await self._again(attempt, reload=False)
             await asyncio.sleep(max(0.0, began + BURST_S - time.monotonic()))
+
+    async def _again(self, attempt: int, *, reload: bool) -> int:
+        self.metrics.failures.labels("pass").inc()
+        if reload:
+            with suppress(ApiError, Unreachable):
+                await self.publisher.load()
+        self.dirty()
+        return await backoff(attempt)
 
     async def _pass(self) -> None:
         began = time.monotonic()
@@ -316,10 +322,12 @@ class Controller:
             entry = self.secrets.get(namespace, secret)
             if entry is not None and key in entry.values:
                 values[name] = entry.values[key]
-        document = json.dumps({"callers": self.secrets.callers(), "credentials": values}, sort_keys=True).encode()
-        if document != self._keys:
-            self._keys = document
-            self.server.set_keys(document)
+        keys = {"callers": self.secrets.callers(), "credentials": values}
+        if keys != self._keys:
+            self._keys = keys
+            published = self.publisher.published
+            revision = max(self.secrets.revision, int(published.version) if published is not None else 0)
+            self.server.set_keys(json.dumps({**keys, "revision": revision}).encode())
 
     # Statuses.
 

@@ -78,7 +78,7 @@ class Publisher:
             self.refusal = None
             if outcome.kept != old.kept:
                 # Nothing changes for a gateway: the serial stays, and with it every acknowledgement.
-                self.serve(await self._place.replace(old, old.serial, old.plan, old.plan_id, outcome.kept))
+                await self._write(old, outcome, old.serial, old.plan_id)
             return
         if outcome.plan == self._refused_plan and self.refusal is not None:
             return
@@ -99,18 +99,22 @@ class Publisher:
             self._server.withdraw()
             self._refuse(outcome.plan, refused)
             return
+        if await self._write(old, outcome, serial, plan_id):
+            self.refusal = None
+            self._metrics.publishes.labels("published").inc()
+            log.info("plan %s is published as serial %d", plan_id, serial)
+
+    async def _write(self, old: Published, outcome: Outcome, serial: int, plan_id: str) -> bool:
         try:
             new = await self._place.replace(old, serial, outcome.plan, plan_id, outcome.kept)
         except PlanTooLarge as error:
             self._refuse(outcome.plan, Refusal("PlanTooLarge", str(error)))
-            return
+            return False
         except Overtaken:
             self._metrics.publishes.labels("overtaken").inc()
             raise
-        self.refusal = None
-        self._metrics.publishes.labels("published").inc()
         self.serve(new)
-        log.info("plan %s is published as serial %d", plan_id, serial)
+        return True
 
     def _refuse(self, plan: bytes, refusal: Refusal) -> None:
         self.refusal, self._refused_plan = refusal, plan
@@ -135,7 +139,7 @@ class Publisher:
                 now = self._sessions.of(session.pod_uid)
                 if now is not None and (now.lineage, now.serial) == (lineage, serial):
                     return None
-                if now is not None and now.reject is not None and now.reject["plan"] == plan_id:
+                if now is not None and now.reject is not None and now.reject["plan"] in (plan_id, now.expected):
                     return Refusal("Rejected", f"`{now.pod}` refused the plan: {now.reject['code']}: {now.reject['message']}")
                 await self._sessions.change(left)
         names = ", ".join(f"`{session.pod}`" for session in group[:2])
@@ -156,5 +160,5 @@ def _astray(session: Session, published: Published) -> bool:
         return False
     if session.serial > published.serial:
         return True
-    same = session.serial == published.serial > 0
+    same = session.current and session.serial == published.serial > 0
     return same and session.expected != "" and session.plan not in ("", session.expected)

@@ -47,6 +47,8 @@ class Vault:
         self._changed = changed
         self._refused = refused
         self._rooms: dict[str, Room] = {}
+        self.revision = 0
+        """The newest version of the cluster that any of it is of: of two replicas' words the later one counts."""
 
     async def follow(self, namespaces: Iterable[str], patience_s: float) -> None:
         """Follows these namespaces and no other, and waits until each was read, or may not be, or the time is over."""
@@ -106,12 +108,14 @@ class Vault:
             room = self._rooms.get(namespace)
         following = room
 
-        def replace(found: list[Object], _: int) -> None:
+        def replace(found: list[Object], version: int) -> None:
+            self.revision = max(self.revision, version)
             before = following.entries
             following.entries = {body["metadata"]["name"]: _entry(self._kind, body) for body in found if self._ours(body)}
             self._read(following, before != following.entries)
 
         def apply(kind: str, body: Object) -> None:
+            self.revision = max(self.revision, int(body["metadata"]["resourceVersion"]))
             name = body["metadata"]["name"]
             before = following.entries.get(name)
             following.entries.pop(name, None)
