@@ -71,7 +71,7 @@ def _not_carried(verdict: Verdict) -> Condition:
         return _programmed_is("ServingPrevious", f"generation {verdict.carried}, the last valid one, stays in service")
     if verdict.accepted.status != "True":
         return _programmed_is("NotAccepted", "this generation is not accepted, and there is no earlier one")
-    return _programmed_is("NotResolved", "nothing of it can be used")
+    return _programmed_is("NotResolved", "no model of it can be used, so it is in no plan")
 
 
 def _acknowledged(custom: Custom, lineage: str, since: int, situation: Situation) -> Condition | None:
@@ -113,9 +113,8 @@ def _latched(custom: Custom) -> bool:
 
 def _ready(verdict: Verdict, programmed: Condition) -> Condition:
     if verdict.accepted.status == "True" and verdict.usable == 0:
-        return Condition(
-            "Ready", "NoUsableModel", verdict.refs.message if verdict.refs.status != "True" else "no model can be used"
-        )
+        why = verdict.refs.message if verdict.refs.status != "True" else "no model of its pools can be used; they say why"
+        return Condition("Ready", "NoUsableModel", why)
     for condition in (verdict.accepted, programmed):
         if condition.status == "False":
             return Condition("Ready", "NotReady", f"{condition.type} is False, {condition.reason}: {condition.message}")
