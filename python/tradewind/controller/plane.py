@@ -72,9 +72,10 @@ class Sessions:
 
     def wake(self) -> None:
         """Called by the server, from a thread of its own."""
-        self._loop.call_soon_threadsafe(self._read)
+        self._loop.call_soon_threadsafe(self.read)
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Looks at the sessions as they are now, and tells whoever waits for a change."""
         if self._server is None:
             return
         self.rows = tuple(Session.of(row) for row in json.loads(self._server.sessions()))

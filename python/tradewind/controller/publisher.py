@@ -134,6 +134,7 @@ class Publisher:
     async def _try(self, group: list[Session], lineage: str, serial: int, plan: bytes, plan_id: str) -> Refusal | None:
         for session in group[:2]:
             self._server.offer(session.pod_uid, lineage, serial, plan)
+            self._sessions.read()  # What it is expected to have is the offer from now on: an older refusal is none of this.
             until = time.monotonic() + CANARY_S
             while (left := until - time.monotonic()) > 0:
                 now = self._sessions.of(session.pod_uid)
