@@ -130,8 +130,10 @@ class Controller(Program):
 class Gateway(Program):
     """`tradewind serve`, fed by the controllers, with the token of its pod in a file."""
 
-    def __init__(self, install: Install, name: str, flags: tuple[str, ...], probe_period_s: float) -> None:
-        pod = Pod.create(install.namespace, name, "tradewind-gateway", GATEWAY_LABELS)
+    def __init__(
+        self, install: Install, name: str, flags: tuple[str, ...], probe_period_s: float, pod: Pod | None = None
+    ) -> None:
+        pod = pod or Pod.create(install.namespace, name, "tradewind-gateway", GATEWAY_LABELS)
         self.folder = install.folder / name
         self.folder.mkdir()
         self.token_file = self.folder / "token"
@@ -233,6 +235,12 @@ class Install:
     def add_gateway(self, *flags: str, probe_period_s: float = 5) -> Gateway:
         """Makes a gateway, without starting it. Flags are `serve`'s, and win over ours."""
         made = Gateway(self, f"gateway-{len(self.gateways)}", flags, probe_period_s)
+        self.gateways.append(made)
+        return made
+
+    def add_sidecar(self, pod: Pod, *flags: str) -> Gateway:
+        """Makes the same program for an application's pod, without starting it."""
+        made = Gateway(self, pod.name, flags, 5, pod)
         self.gateways.append(made)
         return made
 
