@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 from cluster import Cluster, Namespace
 from install import Gateway, Install, installed
 
 from simulators import COMMAND, Upstream, upstreams
+from tradewind.artifacts import schemas
 
 CALLERS = """
 apiVersion: v1
@@ -188,7 +190,9 @@ def glance(made: Install, *flags: str) -> Any:
     environment = {"KUBECONFIG": str(made.cluster.admin_kubeconfig), "PATH": ""}
     done = subprocess.run([*command, *flags, "--json"], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode in (0, 1), done.stderr
-    return json.loads(done.stdout)
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, schemas.read("kube_status"))
+    return document
 
 
 def decide(gateway: Gateway, team: Namespace, more: dict[str, Any]) -> Any:
