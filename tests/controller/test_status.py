@@ -63,10 +63,13 @@ def programmed(
     gateways: bool = True,
     since: float = 10.0,
     refusal: Refusal | None = None,
+    publishing: float | None = None,
     behind: float = 0.0,
 ) -> Condition | None:
     seen = Plane(who, gateways, {member.uid: NOW - behind for member in who})
-    found = status.conditions(custom, verdict, Situation(of, NOW - since, refusal, seen, NOW))
+    found = status.conditions(
+        custom, verdict, Situation(of, NOW - since, refusal, NOW - publishing if publishing is not None else None, seen, NOW)
+    )
     return found[2] if found is not None else None
 
 
@@ -82,6 +85,13 @@ def test_who_is_silent_is_named_but_only_once_the_time_for_an_answer_is_over() -
     assert found is not None
     assert (found.status, found.reason) == ("False", "NotAcknowledged")
     assert found.message == "1 of 3 route by this generation; `b`, `c` does not yet"
+
+
+def test_a_plan_on_offer_is_pending_only_once_that_takes_long() -> None:
+    assert programmed(of=published(generation=1), publishing=0.1) is None
+    found = programmed(of=published(generation=1), publishing=0.9, refusal=Refusal("Rejected", "of an older plan"))
+    assert found is not None
+    assert (found.status, found.reason) == ("Unknown", "Pending")
 
 
 def test_an_acknowledgement_of_another_lineage_is_none() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,15 @@ from typing import Any
 import pollers
 import pytest
 import rest
+import yaml
 from cluster import Cluster, Namespace
 from install import Install, installed
 from pollers import Poller
 
+from tradewind.controller import conditions
+
+SEEN: set[tuple[str, str]] = set()
+"""Every condition with its reason that a test here has brought about."""
 PAGE = (Path(__file__).parents[2] / "docs" / "conditions.md").read_text()
 
 POOL = """
@@ -72,6 +78,7 @@ def until(namespace: Namespace, kind: str, name: str, condition: str, reason: st
 
     found = namespace.api.until(namespace.path(kind, name), holds, within_s, f"{condition} {reason}")
     row = rest.condition(found, condition)
+    SEEN.add((condition, reason))
     assert f"| {row['status']} | `{reason}` |" in PAGE.split(f"## {condition}")[1].split("\n## ")[0]
     return row
 
@@ -86,6 +93,12 @@ def patch(namespace: Namespace, kind: str, name: str, spec: Any) -> None:
 
 def with_upstream(upstream: str) -> str:
     return POOL.replace('{url: "http://small.example/v1"}', upstream)
+
+
+def test_without_a_gateway_nothing_is_programmed(granted: Namespace) -> None:
+    apply(granted, POOL, POLICY)
+    until(granted, "modelpools", "chat", "Programmed", "NoDataPlane")
+    until(granted, "routingpolicies", "default", "Programmed", "NoDataPlane")
 
 
 def test_a_valid_pool_and_policy_are_ready(granted: Namespace, gateway: Poller) -> None:
@@ -230,3 +243,76 @@ def test_a_gateway_that_refuses_or_is_silent(granted: Namespace, gateway: Poller
     assert "`gateway-0`" in until(granted, "routingpolicies", "default", "Programmed", "NotAcknowledged")["message"]
     gateway.go_on()
     until(granted, "routingpolicies", "default", "Programmed", "Programmed")
+
+
+def test_a_plan_that_nobody_has_tried_yet_is_pending(made: Install, granted: Namespace, gateway: Poller) -> None:
+    apply(granted, POOL, POLICY)
+    until(granted, "routingpolicies", "default", "Ready", "Ready")
+    other = pollers.gateway(made, "gateway-1")
+    other.until(lambda poller: poller.serial == gateway.serial)
+    for poller in (gateway, other):
+        poller.hold()
+    # Written while two offers after each other go unanswered, and true no longer than that.
+    row = transient(granted, "routingpolicies", "default", {"retry": {"attempts": 5}}, "Ready", "Waiting")
+    assert row["status"] == "Unknown"
+    for poller in (gateway, other):
+        poller.go_on()
+    until(granted, "routingpolicies", "default", "Ready", "Ready")
+    other.end()
+    other.pod.delete()
+
+
+def transient(namespace: Namespace, kind: str, name: str, spec: Any, condition: str, reason: str) -> dict[str, Any]:
+    """A condition that does not last: every state of the object after an edit is looked at."""
+    where = namespace.path(kind)
+    version = namespace.api.get(where)["metadata"]["resourceVersion"]
+    patch(namespace, kind, name, spec)
+    for _, found in namespace.api.watch(where, 10, resourceVersion=version, fieldSelector=f"metadata.name={name}"):
+        SEEN.update((row["type"], row["reason"]) for row in found.get("status", {}).get("conditions", ()))
+        row = rest.condition(found, condition)
+        if row.get("reason") == reason:
+            return row
+    raise AssertionError(f"{condition} was never {reason}")
+
+
+def test_a_gateway_of_an_older_version_is_not_given_what_it_cannot_enforce(
+    made: Install, granted: Namespace, gateway: Poller
+) -> None:
+    old = pollers.gateway(made, "gateway-old", schema=1, version="0.0.9")
+    try:
+        apply(granted, POOL, POLICY)
+        until(granted, "routingpolicies", "default", "Ready", "Ready")
+        old.until(lambda poller: f"{granted.name}/default" in [route["id"] for route in poller.plan.get("routes", ())])
+        assert old.plan["schema"] == "tradewind.plan/v1"
+        patch(granted, "routingpolicy", "default", {"match": {"when": "size(request.tools) == 0"}})
+        message = until(granted, "routingpolicies", "default", "Programmed", "UnsupportedByDataPlane")["message"]
+        assert "`gateway-old` cannot enforce `when`" in message
+        assert f"{granted.name}/default" not in [route["id"] for route in old.plan["routes"]]
+    finally:
+        old.end()
+        old.pod.delete()
+    until(granted, "routingpolicies", "default", "Ready", "Ready")
+
+
+def test_a_plan_that_no_config_map_holds(granted: Namespace, gateway: Poller) -> None:
+    apply(granted, POOL, POLICY)
+    until(granted, "routingpolicies", "default", "Ready", "Ready")
+    for number in range(6):
+        large = yaml.safe_load(POOL)
+        large["metadata"]["name"] = f"large-{number}"
+        model = large["spec"]["models"][0]
+        noise = [{f"l{label}": f"x{secrets.token_urlsafe(45)}x" for label in range(32)} for _ in range(64)]
+        large["spec"]["models"] = [{**model, "name": f"m{index}", "labels": labels} for index, labels in enumerate(noise)]
+        granted.api.apply(granted.path("modelpools", large["metadata"]["name"]), large)
+    until(granted, "modelpools", "large-5", "Programmed", "PlanTooLarge", 30)
+    assert rest.condition(granted.api.get(granted.path("routingpolicies", "default")), "Ready")["status"] == "True"
+    granted.kubectl("delete", "modelpool", *(f"large-{number}" for number in range(6)))
+    patch(granted, "routingpolicy", "default", {"retry": {"attempts": 5}})
+    until(granted, "routingpolicies", "default", "Ready", "Ready")
+
+
+def test_every_documented_reason_was_brought_about(request: pytest.FixtureRequest) -> None:
+    here = [item for item in request.session.items if item.path == Path(__file__)]
+    if len(here) < len([name for name in globals() if name.startswith("test_")]):
+        pytest.skip("only where all tests of this file run")
+    assert {(reason.type, reason.name) for reason in conditions.TABLE} == SEEN

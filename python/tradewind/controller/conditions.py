@@ -61,7 +61,6 @@ TABLE: tuple[Reason, ...] = (
         "False",
         "All its aliases belong to another policy of the namespace, by priority, then age, then name. It takes no call.",
     ),
-    Reason("Unreadable", "Accepted", "Unknown", "It has not been looked at yet."),
     Reason("ResolvedRefs", "ResolvedRefs", "True", "Everything that it names is there."),
     Reason("PoolNotFound", "ResolvedRefs", "False", "A pool of `poolRefs` does not exist, or was never valid."),
     Reason("RefNotPermitted", "ResolvedRefs", "False", "The pool's `allowedNamespaces` does not admit the policy's namespace."),

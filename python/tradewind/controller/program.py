@@ -286,6 +286,7 @@ class Controller:
         self.metrics.passes.observe(time.monotonic() - began)
         self.outcome = outcome
         self._hand_out_keys(outcome)
+        self.settle()
         if self.leads:
             await self.publisher.publish(outcome)
         self.settle()
@@ -351,7 +352,8 @@ class Controller:
         now = time.monotonic()
         published = self.publisher.published
         seen = self._plane(now)
-        situation = Situation(published, self.publisher.published_at, self.publisher.refusal, seen, now)
+        publisher = self.publisher
+        situation = Situation(published, publisher.published_at, publisher.refusal, publisher.publishing_since, seen, now)
         due: list[Coroutine[Any, Any, None]] = []
         waiting = False
         for custom in self.customs.all().values():
@@ -381,7 +383,8 @@ class Controller:
         for error in failed:
             raise error
         if waiting:
-            return max(0.0, self.publisher.published_at + status.ACK_S - time.monotonic()) + 0.005
+            since = max(publisher.published_at, publisher.publishing_since or 0.0)
+            return max(0.0, since + status.ACK_S - time.monotonic()) + 0.005
         return min((since + status.LATCH_S - now for since in self._behind.values()), default=None) if self._behind else None
 
     def _plane(self, now: float) -> Plane:
@@ -487,7 +490,7 @@ class Controller:
         found = decode(body) if body is not None else None
         if known is not None and (found is None or found.plan != known.plan or found.lineage != known.lineage):
             self.dirty()
-        if not self.publisher.publishing:
+        if self.publisher.publishing_since is None:
             self.publisher.serve(found)
         self.settle()
 

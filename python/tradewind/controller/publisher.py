@@ -35,7 +35,8 @@ class Publisher:
         self.published_at = 0.0
         self.refusal: Refusal | None = None
         self._refused_plan = b""
-        self.publishing = False
+        self.publishing_since: float | None = None
+        """While a plan is offered and written, since when (monotonic seconds)."""
 
     async def load(self) -> None:
         """Reads what is published, and serves it."""
@@ -64,7 +65,7 @@ class Publisher:
     def astray(self) -> bool:
         """Whether a session of our lineage has what was never published, or what etcd forgot: a higher serial heals it."""
         published = self.published
-        if published is None or self.publishing:
+        if published is None or self.publishing_since is not None:
             return False
         return any(_astray(session, published) for session in self._sessions.rows)
 
@@ -82,11 +83,11 @@ class Publisher:
             return
         if outcome.plan == self._refused_plan and self.refusal is not None:
             return
-        self.publishing = True
+        self.publishing_since = time.monotonic()
         try:
             await self._publish(old, outcome, self._next(old))
         finally:
-            self.publishing = False
+            self.publishing_since = None
 
     def reconsider(self) -> None:
         """Lets a refused plan be offered again: the gateway that refused it may be another by now."""

@@ -41,6 +41,8 @@ class Situation:
     published_at: float
     """When it was, monotonic seconds."""
     refusal: Refusal | None
+    publishing_since: float | None
+    """When the plan began to be offered, while it is; monotonic seconds."""
     plane: Plane
     now: float
 
@@ -59,11 +61,17 @@ def _programmed(custom: Custom, verdict: Verdict, situation: Situation) -> Condi
     published = situation.published
     source = published.sources.get(custom.key) if published is not None else None
     if published is None or source is None or (source.form.uid, source.form.generation) != (custom.uid, custom.generation):
-        refusal = situation.refusal
-        if refusal is not None:
-            return _programmed_is(refusal.reason, refusal.message)
-        return _programmed_is("Pending", "the plan with this generation is not published yet")
+        return _unpublished(situation)
     return _acknowledged(custom, published.lineage, source.since, situation)
+
+
+def _unpublished(situation: Situation) -> Condition | None:
+    if situation.publishing_since is not None and situation.now - situation.publishing_since < ACK_S:
+        return None
+    refusal = situation.refusal
+    if refusal is not None and situation.publishing_since is None:
+        return _programmed_is(refusal.reason, refusal.message)
+    return _programmed_is("Pending", "the plan with this generation is not published yet")
 
 
 def _not_carried(verdict: Verdict) -> Condition:
@@ -118,7 +126,7 @@ def _ready(verdict: Verdict, programmed: Condition) -> Condition:
     for condition in (verdict.accepted, programmed):
         if condition.status == "False":
             return Condition("Ready", "NotReady", f"{condition.type} is False, {condition.reason}: {condition.message}")
-    if programmed.status == "Unknown" or verdict.accepted.status == "Unknown":
+    if programmed.status == "Unknown":
         return Condition("Ready", "Waiting", programmed.message)
     return Condition("Ready", "Ready", f"{verdict.usable} of {verdict.models} models are usable")
 
