@@ -176,7 +176,7 @@ def read_credentials(source: plan.PlanSource, folder: Path | None) -> dict[str, 
             found[name] = ""
         if not found[name]:
             where = f"{file} cannot be read" if file is not None else "--secrets-dir is not given"
-            log.warning("credential `%s` is missing (%s): its upstream will refuse our calls", name, where)
+            log.warning("credential `%s` is missing (%s): calls of its upstream fail over", name, where)
             del found[name]
     return found
 

@@ -47,6 +47,7 @@ ANSWERS = {
     "babbles": scripted.raw(b"this is no HTTP\r\n\r\n"),
     "silent": scripted.Silent(),
     "cuts": scripted.raw(scripted.begun()),
+    "unpaid": scripted.unary(b"{}"),
 }
 """Upstreams that do one thing each."""
 
@@ -55,6 +56,7 @@ def plan_source(simulator: str, odd: str, digest: str) -> plan.PlanSource:
     """A route for each strategy, each policy and each fault; its alias is its name."""
     good = [routing.model(name, f"{simulator}/v1", like=name) for name in routing.PRICES]
     by_name = {name: routing.model(name, odd, pool="odd") for name in ANSWERS}
+    by_name["unpaid"] = routing.model("unpaid", odd, pool="odd", credential="default/keys/unpaid")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
     by_name["unreachable"] = routing.model("unreachable", closed, pool="odd")

@@ -109,7 +109,7 @@ async fn call(ask: &Ask<'_>, model: &Arc<Model>, account: &mut Account) -> Resul
     let place =
         target.state.enter(model.limits.concurrent_requests).ok_or_else(|| fault(Code::AllResting, "every place is taken".to_owned()))?;
     let credential = credential(ask.engine, &target.endpoint)
-        .map_err(|name| fault(Code::UpstreamRejected, format!("its credential `{name}` is not there")))?;
+        .map_err(|name| fault(Code::CredentialMissing, format!("its credential `{name}` has not been delivered")))?;
     let body = splice::body(ask.body, ask.request, &target.endpoint.model);
     let first_byte_by = (Instant::now() + patience(&ask.decision.timeouts, ask.request.facts.stream)).min(ask.deadline);
     let pool = ask.engine.pool();
