@@ -448,6 +448,15 @@ REFUSED_BY_POLICY = [
 FAULTS = [
     Case("an unreachable upstream", body=ask("to-unreachable"), status=502, code="upstream_connect"),
     Case(
+        "an upstream that a gateway of controllers does not call",
+        body=ask("medium"),
+        headers=bearer("sk-default"),
+        state="fed",
+        status=502,
+        code="upstream_forbidden",
+        contains=("a loopback address",),
+    ),
+    Case(
         "a credential that has not been delivered",
         body=ask("to-unpaid"),
         status=503,

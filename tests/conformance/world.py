@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import doors
 import routing
@@ -113,12 +114,16 @@ class World:
     def _usual(self) -> Doors:
         return self._gateway()
 
-    def _keyed(self) -> Doors:
+    def _fed(self) -> Doors:
+        """By controllers, which have given it the plan and will give it nothing more."""
+        return self._keyed(controllers=["https://192.0.2.1:8443"])
+
+    def _keyed(self, **settings: Any) -> Doors:
         entries = [
             {"sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant, "labels": LABELS.get(key, {})}
             for key, tenant in KEYS.items()
         ]
-        return self._gateway(keys=json.dumps({"keys": entries}).encode())
+        return self._gateway(keys=json.dumps({"keys": entries}).encode(), **settings)
 
     def _without_plan(self) -> Doors:
         return self._gateway(planned=False)
@@ -130,7 +135,7 @@ class World:
         """A gateway of one's own with other settings, on the same upstreams."""
         return doors.opened(self.plan, [self._graph], {"executor": self._executor, **settings})
 
-    def _gateway(self, *, planned: bool = True, keys: bytes | None = None, **settings: int) -> Doors:
+    def _gateway(self, *, planned: bool = True, keys: bytes | None = None, **settings: Any) -> Doors:
         given = {"executor": self._executor, **settings}
         plan_bytes = self.plan if planned else None
         return self._stack.enter_context(doors.opened(plan_bytes, [self._graph], given, keys=keys))

@@ -206,6 +206,10 @@ fn credential(engine: &Engine, endpoint: &Endpoint) -> Result<Option<HeaderValue
 fn unreachable_or_broken(failure: &Failure) -> Trouble {
     match failure {
         Failure::Connect(error) => Trouble { worked: false, ..Trouble::new(Code::UpstreamConnect, format!("cannot be reached: {error}")) },
+        Failure::Forbidden(why) => {
+            let what = format!("is at {why}, which a gateway that controllers feed does not call unless `allow_upstreams` has it");
+            Trouble { worked: false, ..Trouble::new(Code::UpstreamForbidden, what) }
+        }
         Failure::Broken(error) => Trouble::new(Code::UpstreamBroken, format!("broke off before it answered: {error}")),
         Failure::Invalid(error) => Trouble::new(Code::UpstreamInvalid, format!("answered something that is not HTTP: {error}")),
     }
