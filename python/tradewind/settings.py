@@ -53,14 +53,14 @@ class Settings:
     keys_cache: Path | None = None
     """Folder in memory (tmpfs) for keys and credentials, so that a restart needs no controller."""
     allow_upstreams: tuple[str, ...] = ()
-    """Networks, with commas between them, that may be called though they are this machine's, a controller's, the API server's or
-    nobody's. A gateway without controllers calls everything; whoever may write a pool would reach, through one with controllers, what
-    only the gateway can."""
+    """Networks, with commas between them, that may be called though they are this machine's, a controller's, the API server's
+    or nobody's. A gateway without controllers calls everything; through one with controllers, whoever may write a pool would
+    reach what only the gateway can."""
     api_server: str = ""
-    """Host of the Kubernetes API server, which a gateway with controllers does not call; in a pod, `KUBERNETES_SERVICE_HOST`."""
+    """Host of the API server, which a gateway with controllers does not call; where empty, `KUBERNETES_SERVICE_HOST`."""
     hosts: tuple[str, ...] = ()
-    """Addresses of upstream hosts, `host=address` with commas between them, that are not asked of DNS; a host may have several. Outside
-    of a cluster this is where a `service` is."""
+    """Addresses of upstream hosts, `host=address` with commas between them, that are not asked of DNS; a host may have several.
+    Outside of a cluster this is where a `service` is."""
     sync_fault: SyncFault = "none"
     """A fault to play, for conformance tests of controllers: plans are acknowledged unserved, or served unacknowledged."""
     ledger_dir: Path | None = None
