@@ -71,8 +71,9 @@ fmt: setup ## format everything
 crds: setup ## write crds/ from the shapes and rules of python/tradewind/resources
 	@$(BIN)/python -m tradewind.resources.crds crds
 
-docs: setup ## write docs/conditions.md from the controller's table of reasons
+docs: setup ## write docs/conditions.md from the controller's table of reasons, docs/fields.md from the table of effects
 	@$(BIN)/python -c 'from tradewind.controller import conditions; print(conditions.page(), end="")' >docs/conditions.md
+	@PYTHONPATH=tests $(BIN)/python tests/effects/page.py docs/fields.md
 
 lock: $(VENV)/.installed ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile --quiet --all-extras --python-version 3.11 --no-header --upgrade pyproject.toml -o requirements/lock.txt

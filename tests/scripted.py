@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
+import select
 import socketserver
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from http.client import parse_headers
 from typing import Self
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was sent."""
+
+    path: str
+    headers: Message
+    body: bytes
 
 
 class Connection(socketserver.StreamRequestHandler):
     """One request a connection."""
 
     server: Scripted
+    request_body: bytes
 
     def handle(self) -> None:
-        if not self.rfile.readline():
+        line = self.rfile.readline()
+        if not line:
             return
         headers = parse_headers(self.rfile)
-        body = self.rfile.read(int(headers["content-length"]))
-        self.server.bodies.append(body)
-        self.server.answers[json.loads(body)["model"]](self)
+        self.request_body = self.rfile.read(int(headers["content-length"]))
+        self.server.requests.append(Request(line.decode().split(" ")[1], headers, self.request_body))
+        self.server.answers[json.loads(self.request_body)["model"]](self)
 
     def left(self) -> None:
         """Waits until the other side closes."""
@@ -42,13 +55,18 @@ class Scripted(socketserver.ThreadingTCPServer):
     def __init__(self, answers: Mapping[str, Answer]) -> None:
         super().__init__(("127.0.0.1", 0), Connection)
         self.answers = answers
-        self.bodies: list[bytes] = []
+        self.requests: list[Request] = []
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
     def url(self) -> str:
         """Base URL, as a plan has it."""
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """What was sent, without heads."""
+        return [request.body for request in self.requests]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -97,6 +115,21 @@ class Held:
         connection.wfile.write(begun(self.chunk))
         connection.left()
         self.left.set()
+
+
+@dataclass(frozen=True)
+class Paused:
+    """Some bytes at once, the rest after a pause in seconds, unless the other side leaves in it."""
+
+    first: bytes
+    rest: bytes
+    seconds: float
+
+    def __call__(self, connection: Connection) -> None:
+        connection.wfile.write(self.first)
+        left, _, _ = select.select([connection.connection], [], [], self.seconds)
+        if not left:
+            connection.wfile.write(self.rest)
 
 
 @dataclass

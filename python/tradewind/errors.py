@@ -6,10 +6,10 @@
     │   ├── BodyTooLarge · Unauthorized · Forbidden · ModelNotFound · NoRoute · NotFound · MethodNotAllowed
     │   └── NoCandidate · RequestTimeout · ClientGone
     ├── UpstreamError              a model's server failed: try again, or elsewhere
-    │   ├── UpstreamConnect · UpstreamTimeout · UpstreamStatus · UpstreamRejected · UpstreamRateLimited
+    │   ├── UpstreamConnect · UpstreamForbidden · UpstreamTimeout · UpstreamStatus · UpstreamRejected · UpstreamRateLimited
     │   └── UpstreamBroken · UpstreamInvalid · AllResting
     ├── InternalError              Tradewind itself, or what it was given to run, cannot serve now
-    │   ├── Overloaded · NoPlan · IdentityUnavailable · Draining · DrainTimeout
+    │   ├── Overloaded · NoPlan · CredentialMissing · IdentityUnavailable · Draining · DrainTimeout
     │   └── InvalidPlan · InvalidPredictor · Internal
     ├── ConfigurationError         resources that were refused, with all their problems
     └── UsageError                 a command used wrongly, or input that cannot be read
@@ -126,6 +126,10 @@ class UpstreamConnect(UpstreamError):
     """No connection to the model's server."""
 
 
+class UpstreamForbidden(UpstreamError):
+    """The model's server is at an address that this gateway does not call."""
+
+
 class UpstreamTimeout(UpstreamError):
     """The model's server was not in time."""
 
@@ -166,6 +170,10 @@ class Overloaded(InternalError):
 
 class NoPlan(InternalError):
     """No plan is loaded yet."""
+
+
+class CredentialMissing(InternalError):
+    """The credential that a model needs has not been delivered to this gateway."""
 
 
 class IdentityUnavailable(InternalError):

@@ -16,8 +16,8 @@ from typing import Any
 
 from tradewind import core, engine
 from tradewind.artifacts import plan, predictor
-from tradewind.artifacts.predictor import Artifact
-from tradewind.errors import ConfigurationError, Problem, TradewindError, UsageError
+from tradewind.artifacts.predictor import Artifact, Predictors
+from tradewind.errors import ConfigurationError, InvalidRequest, Problem, TradewindError, UsageError
 from tradewind.resources import folder
 from tradewind.resources.assemble import Assembled
 from tradewind.settings import Settings
@@ -62,7 +62,7 @@ def start(settings: Settings) -> Serving:
     assembled = _assembled(settings, artifact)
     if assembled.refused:
         raise ConfigurationError(assembled.problems)
-    gateway = core.Gateway(None, assembled.predictors.graphs, settings=settings.gateway())
+    gateway = _gateway(settings, assembled.predictors)
     if settings.keys is not None:
         _take_keys(gateway, settings.keys)
     serving = Serving(gateway, settings, artifact, before)
@@ -75,12 +75,19 @@ def _follow(settings: Settings) -> Serving:
         if value is not None:
             raise UsageError(f"--{flag} and --controllers exclude each other: controllers give plans, keys and credentials")
     artifact = predictor.read(settings.predictor)
-    gateway = core.Gateway(None, [artifact.graph], settings=settings.gateway())
+    gateway = _gateway(settings, Predictors(artifact))
     try:
         gateway.follow()
     except TradewindError as error:
         raise UsageError(f"the controllers cannot be followed: {error.message}") from None
     return Serving(gateway, settings, artifact, read="")
+
+
+def _gateway(settings: Settings, predictors: Predictors) -> core.Gateway:
+    try:
+        return core.Gateway(None, predictors.graphs, settings=settings.gateway())
+    except InvalidRequest as error:
+        raise UsageError(error.message) from None
 
 
 def reload(serving: Serving) -> bool:
@@ -176,7 +183,7 @@ def read_credentials(source: plan.PlanSource, folder: Path | None) -> dict[str, 
             found[name] = ""
         if not found[name]:
             where = f"{file} cannot be read" if file is not None else "--secrets-dir is not given"
-            log.warning("credential `%s` is missing (%s): its upstream will refuse our calls", name, where)
+            log.warning("credential `%s` is missing (%s): calls of its upstream fail over", name, where)
             del found[name]
     return found
 

@@ -52,6 +52,15 @@ class Settings:
     """Plan to begin with while there is no other: `plan.json`, `plan.json.gz`, or the folder of one; it may be missing."""
     keys_cache: Path | None = None
     """Folder in memory (tmpfs) for keys and credentials, so that a restart needs no controller."""
+    allow_upstreams: tuple[str, ...] = ()
+    """Networks, with commas between them, that may be called though they are this machine's, a controller's, the API server's
+    or nobody's. A gateway without controllers calls everything; through one with controllers, whoever may write a pool would
+    reach what only the gateway can."""
+    api_server: str = ""
+    """Host of the API server, which a gateway with controllers does not call; where empty, `KUBERNETES_SERVICE_HOST`."""
+    hosts: tuple[str, ...] = ()
+    """Addresses of upstream hosts, `host=address` with commas between them, that are not asked of DNS; a host may have several.
+    Outside of a cluster this is where a `service` is."""
     sync_fault: SyncFault = "none"
     """A fault to play, for conformance tests of controllers: plans are acknowledged unserved, or served unacknowledged."""
     ledger_dir: Path | None = None
@@ -177,7 +186,10 @@ def from_environment(environment: Mapping[str, str], **flags: Any) -> Settings:
     An unknown `TRADEWIND_` variable is an error: a misspelt one would silently do nothing.
     """
     theirs = _variables(ControllerSettings, CONTROLLER_PREFIX)
-    return _read(Settings, PREFIX, {name: text for name, text in environment.items() if name not in theirs}, flags)
+    ours = {name: text for name, text in environment.items() if name not in theirs}
+    # In a pod, Kubernetes says where it is.
+    ours.setdefault(f"{PREFIX}API_SERVER", environment.get("KUBERNETES_SERVICE_HOST", ""))
+    return _read(Settings, PREFIX, ours, flags)
 
 
 def controller_from_environment(environment: Mapping[str, str], **flags: Any) -> ControllerSettings:

@@ -447,6 +447,22 @@ REFUSED_BY_POLICY = [
 
 FAULTS = [
     Case("an unreachable upstream", body=ask("to-unreachable"), status=502, code="upstream_connect"),
+    Case(
+        "an upstream that a gateway of controllers does not call",
+        body=ask("medium"),
+        headers=bearer("sk-default"),
+        state="fed",
+        status=502,
+        code="upstream_forbidden",
+        contains=("a loopback address",),
+    ),
+    Case(
+        "a credential that has not been delivered",
+        body=ask("to-unpaid"),
+        status=503,
+        code="credential_missing",
+        contains=("default/keys/unpaid",),
+    ),
     Case("a silent upstream", body=ask("to-silent"), status=504, code="upstream_timeout"),
     Case("an upstream that fails", body=ask("to-fails"), status=502, code="upstream_status"),
     Case("an upstream that denies", body=ask("to-denies"), status=502, code="upstream_rejected"),

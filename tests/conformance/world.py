@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import doors
 import routing
@@ -47,6 +48,7 @@ ANSWERS = {
     "babbles": scripted.raw(b"this is no HTTP\r\n\r\n"),
     "silent": scripted.Silent(),
     "cuts": scripted.raw(scripted.begun()),
+    "unpaid": scripted.unary(b"{}"),
 }
 """Upstreams that do one thing each."""
 
@@ -55,6 +57,7 @@ def plan_source(simulator: str, odd: str, digest: str) -> plan.PlanSource:
     """A route for each strategy, each policy and each fault; its alias is its name."""
     good = [routing.model(name, f"{simulator}/v1", like=name) for name in routing.PRICES]
     by_name = {name: routing.model(name, odd, pool="odd") for name in ANSWERS}
+    by_name["unpaid"] = routing.model("unpaid", odd, pool="odd", credential="default/keys/unpaid")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         closed = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
     by_name["unreachable"] = routing.model("unreachable", closed, pool="odd")
@@ -111,12 +114,16 @@ class World:
     def _usual(self) -> Doors:
         return self._gateway()
 
-    def _keyed(self) -> Doors:
+    def _fed(self) -> Doors:
+        """By controllers, which have given it the plan and will give it nothing more."""
+        return self._keyed(controllers=["https://192.0.2.1:8443"])
+
+    def _keyed(self, **settings: Any) -> Doors:
         entries = [
             {"sha256": hashlib.sha256(key.encode()).hexdigest(), "tenant": tenant, "labels": LABELS.get(key, {})}
             for key, tenant in KEYS.items()
         ]
-        return self._gateway(keys=json.dumps({"keys": entries}).encode())
+        return self._gateway(keys=json.dumps({"keys": entries}).encode(), **settings)
 
     def _without_plan(self) -> Doors:
         return self._gateway(planned=False)
@@ -128,7 +135,7 @@ class World:
         """A gateway of one's own with other settings, on the same upstreams."""
         return doors.opened(self.plan, [self._graph], {"executor": self._executor, **settings})
 
-    def _gateway(self, *, planned: bool = True, keys: bytes | None = None, **settings: int) -> Doors:
+    def _gateway(self, *, planned: bool = True, keys: bytes | None = None, **settings: Any) -> Doors:
         given = {"executor": self._executor, **settings}
         plan_bytes = self.plan if planned else None
         return self._stack.enter_context(doors.opened(plan_bytes, [self._graph], given, keys=keys))

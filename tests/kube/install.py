@@ -145,6 +145,8 @@ class Gateway(Program):
         ports = ["--host", pod.ip, "--port", str(self.ports[0]), "--asgi-port", str(self.ports[1])]
         channel = [f"--controllers={','.join(controller.url for controller in install.controllers)}"]
         channel += ["--controller-token", str(self.token_file), "--controller-trust", str(install.trust_file)]
+        # Models, controllers and gateways are all on this machine.
+        channel += ["--allow-upstreams", "127.0.0.0/8"]
         kept = ["--plan-cache", str(self.folder / "plans"), "--keys-cache", str(install.memory / name)]
         kept += ["--ledger-dir", str(self.folder / "ledger")]
         command = [COMMAND, "serve", "--json", "--workers", "1", *ports, *channel, *kept, *flags]

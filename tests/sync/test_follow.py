@@ -49,7 +49,9 @@ def upstream() -> Iterator[core.Simulator]:
 
 
 @contextmanager
-def served(folder: Path, predictor_folder: Path, *urls: str) -> Iterator[tuple[dict[str, str], subprocess.Popen[str]]]:
+def served(
+    folder: Path, predictor_folder: Path, *urls: str, allowed: str = "127.0.0.0/8"
+) -> Iterator[tuple[dict[str, str], subprocess.Popen[str]]]:
     (folder / "token").write_text("system.gateway.g0\n")
     flags = [
         "--controllers",
@@ -58,6 +60,8 @@ def served(folder: Path, predictor_folder: Path, *urls: str) -> Iterator[tuple[d
         str(folder / "token"),
         "--plan-cache",
         str(folder / "plans"),
+        "--allow-upstreams",
+        allowed,
     ]
     flags += ["--port", "0", "--asgi-port", "0", "--workers", "1", "--drain-s", "2", "--ledger-dir", str(folder / "ledger")]
     command = [str(Path(sys.executable).parent / "tradewind"), "serve", "--json", *flags, "--predictor", str(predictor_folder)]
@@ -104,6 +108,19 @@ def test_both_doors_follow_a_controller_and_serve_on_when_it_is_killed(
         assert ask(urls["native"]).json()["error"]["code"] == "identity_unavailable"
 
 
+def test_what_controllers_give_is_not_called_on_this_machine(
+    tmp_path: Path, predictor_folder: Path, upstream: core.Simulator
+) -> None:
+    with Controller() as controller:
+        controller.call("publish", "l", 1, plan(upstream.url, 0, predictor_folder))
+        controller.call("set_keys", keys("sk-right"))
+        with served(tmp_path, predictor_folder, controller.url, allowed="192.0.2.0/24,198.51.100.7") as (urls, _):
+            # After a failure the model rests for a second.
+            controller.until(lambda: "is at an address of a controller" in ask(urls["native"]).text)
+            controller.until(lambda: "is at an address of a controller" in ask(urls["asgi"]).text)
+    assert httpx.get(f"{upstream.url}/_stats").json()["requests"] == 0
+
+
 def test_a_stopped_data_plane_keeps_its_serial_and_falls_silent(tmp_path: Path, predictor_folder: Path) -> None:
     with Controller({"park_s": 1, "silence_s": 2}) as controller:
         controller.call("publish", "l", 1, plan("http://127.0.0.1:9", 0, predictor_folder))
@@ -143,10 +160,18 @@ def test_a_mounted_app_follows_controllers_until_it_is_closed(
 def test_settings_name_controllers_from_flags_and_variables(tmp_path: Path) -> None:
     settings = from_environment({"TRADEWIND_CONTROLLERS": "https://a:1, https://b:2", "TRADEWIND_SYNC_FAULT": "never_ack"})
     assert (settings.controllers, settings.sync_fault) == (("https://a:1", "https://b:2"), "never_ack")
+    assert settings.api_server == ""
+    pod = from_environment({"KUBERNETES_SERVICE_HOST": "10.96.0.1"})
+    assert (pod.api_server, from_environment({"TRADEWIND_API_SERVER": "api.example"}).api_server) == (
+        "10.96.0.1",
+        "api.example",
+    )
     document: dict[str, Any] = settings.gateway()
     assert json.loads(json.dumps(document))["controllers"] == ["https://a:1", "https://b:2"]
     for wrong in (
         Settings(controllers=("c:1",)),
+        Settings(controllers=("https://c:1",), allow_upstreams=("10.0.0.0/33",)),
+        Settings(hosts=("model.example",)),
         Settings(controllers=("https://c:1",), config=tmp_path),
         Settings(controllers=("https://c:1",), keys_cache=Path(__file__).parent / "nowhere"),
     ):

@@ -28,3 +28,8 @@ PredictorCache = Annotated[
 ExecutorOption = Annotated[Executor, typer.Option("--executor", help="What runs the predictor.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draw of strategies that randomise.")]
+
+
+def listed(given: list[str] | None) -> tuple[str, ...] | None:
+    """The values of an option that may be repeated, and may have several with commas between them."""
+    return tuple(value for several in given for value in several.split(",")) if given else None

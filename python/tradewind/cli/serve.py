@@ -68,6 +68,12 @@ def serve(
     plan_cache: Annotated[Path | None, typer.Option(help="Folder for the controllers' last plan that served well.")] = None,
     bootstrap_plan: Annotated[Path | None, typer.Option(help="Plan to begin with: `plan.json` or `plan.json.gz`.")] = None,
     keys_cache: Annotated[Path | None, typer.Option(help="Folder in memory (tmpfs) for the controllers' keys.")] = None,
+    allow_upstreams: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Network, `127.0.0.0/8`, that a gateway with controllers may call though it is its own; may be repeated."
+        ),
+    ] = None,
     ledger_dir: Annotated[Path | None, typer.Option(help="Folder of the outcome log. `ledger` where absent.")] = None,
     door: Annotated[Door | None, typer.Option(help="Which listeners start.", show_default="both")] = None,
     host: Annotated[str | None, typer.Option(help="Address of both doors.", show_default="127.0.0.1")] = None,
@@ -95,12 +101,13 @@ def serve(
         predictor_cache=predictor_cache,
         keys=keys,
         secrets_dir=secrets_dir,
-        controllers=tuple(url for given in controllers for url in given.split(",")) if controllers else None,
+        controllers=options.listed(controllers),
         controller_token=controller_token,
         controller_trust=controller_trust,
         plan_cache=plan_cache,
         bootstrap_plan=bootstrap_plan,
         keys_cache=keys_cache,
+        allow_upstreams=options.listed(allow_upstreams),
         ledger_dir=ledger_dir,
         door=door and door.value,
         host=host,

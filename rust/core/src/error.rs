@@ -75,6 +75,8 @@ codes! {
     Overloaded "overloaded" Internal true 429 "rate_limit_error" "the gateway has as many calls in flight as its settings allow";
     AllResting "all_resting" Upstream true 503 "api_error" "every admitted model rests after a failure or is at its concurrency limit";
     UpstreamConnect "upstream_connect" Upstream true 502 "api_error" "no connection to the model's server";
+    UpstreamForbidden "upstream_forbidden" Upstream true 502 "api_error" "the model's server is at an address that this gateway does not call";
+    CredentialMissing "credential_missing" Internal true 503 "api_error" "the credential that a model needs has not been delivered to this gateway";
     UpstreamTimeout "upstream_timeout" Upstream true 504 "api_error" "the model's server was not in time";
     UpstreamStatus "upstream_status" Upstream true 502 "api_error" "the model's server answered with an error";
     UpstreamRejected "upstream_rejected" Upstream true 502 "api_error" "the model's server refused our credential or does not know the model";

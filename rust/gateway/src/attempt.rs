@@ -109,7 +109,7 @@ async fn call(ask: &Ask<'_>, model: &Arc<Model>, account: &mut Account) -> Resul
     let place =
         target.state.enter(model.limits.concurrent_requests).ok_or_else(|| fault(Code::AllResting, "every place is taken".to_owned()))?;
     let credential = credential(ask.engine, &target.endpoint)
-        .map_err(|name| fault(Code::UpstreamRejected, format!("its credential `{name}` is not there")))?;
+        .map_err(|name| fault(Code::CredentialMissing, format!("its credential `{name}` has not been delivered")))?;
     let body = splice::body(ask.body, ask.request, &target.endpoint.model);
     let first_byte_by = (Instant::now() + patience(&ask.decision.timeouts, ask.request.facts.stream)).min(ask.deadline);
     let pool = ask.engine.pool();
@@ -206,6 +206,10 @@ fn credential(engine: &Engine, endpoint: &Endpoint) -> Result<Option<HeaderValue
 fn unreachable_or_broken(failure: &Failure) -> Trouble {
     match failure {
         Failure::Connect(error) => Trouble { worked: false, ..Trouble::new(Code::UpstreamConnect, format!("cannot be reached: {error}")) },
+        Failure::Forbidden(why) => {
+            let what = format!("is at {why}, which a gateway that controllers feed does not call unless `allow_upstreams` has it");
+            Trouble { worked: false, ..Trouble::new(Code::UpstreamForbidden, what) }
+        }
         Failure::Broken(error) => Trouble::new(Code::UpstreamBroken, format!("broke off before it answered: {error}")),
         Failure::Invalid(error) => Trouble::new(Code::UpstreamInvalid, format!("answered something that is not HTTP: {error}")),
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -33,7 +34,10 @@ use crate::{
     sessions::Sessions,
     settings::Settings,
     sync::client::{Callers, Status},
-    upstream::Pool,
+    upstream::{
+        Pool,
+        guard::{self, Guard},
+    },
 };
 
 /// Every path, by method: what the answer to an unknown one names.
@@ -105,6 +109,7 @@ impl Engine {
             |folder| Ledger::open(folder, settings.ledger_rotate_bytes, metrics.ledger_lines.clone(), metrics.ledger_dropped.clone());
         let ledger = settings.ledger_dir.as_deref().map(open).transpose();
         let ledger = ledger.map_err(|error| Error::new(Code::Internal, "ledger_dir", format!("the ledger cannot be opened: {error}")))?;
+        let nonce = RandomState::new().build_hasher().finish();
         Ok(Arc::new(Self {
             predictors: Mutex::new(predictors),
             routing: ArcSwapOption::empty(),
@@ -116,9 +121,13 @@ impl Engine {
             live: Live::default(),
             sessions: Sessions::new(settings.max_sessions, Duration::from_secs(settings.session_ttl_s)),
             pool: Arc::new(Pool {
+                id: nonce,
                 max_idle: settings.max_idle_connections,
                 max_age: Duration::from_millis(settings.idle_connection_ms),
                 connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
+                hosts: settings.hosts.clone(),
+                // Files are written by whoever runs the gateway; what controllers give is written by others.
+                guard: (!settings.controllers.is_empty()).then(|| Arc::new(Guard::new(settings.allow_upstreams.clone()))),
             }),
             ledger,
             metrics,
@@ -126,7 +135,7 @@ impl Engine {
             draining: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             idle: Notify::new(),
-            nonce: RandomState::new().build_hasher().finish(),
+            nonce,
             calls: AtomicU64::new(0),
             settings,
         }))
@@ -370,6 +379,13 @@ impl Engine {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// Lets no upstream be at these addresses of a host, in place of those that it had.
+    pub(crate) fn spare(&self, why: guard::Why, host: &str, addresses: impl IntoIterator<Item = IpAddr>) {
+        if let Some(guard) = &self.pool.guard {
+            guard.learn(why, host, addresses);
+        }
     }
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {

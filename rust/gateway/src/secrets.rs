@@ -17,6 +17,9 @@ impl fmt::Debug for Credentials {
 }
 
 fn header(name: &str, value: &str) -> Result<HeaderValue, String> {
+    if value.trim().is_empty() {
+        return Err(format!("credential `{name}` is empty"));
+    }
     let mut header = HeaderValue::from_str(&format!("Bearer {}", value.trim()))
         .map_err(|_| format!("credential `{name}` holds characters that no header may"))?;
     header.set_sensitive(true);
@@ -56,7 +59,8 @@ impl Credentials {
         let values = names.into_iter().filter_map(|name| {
             let mut parts = name.splitn(3, '/').skip(1);
             let (secret, key) = (parts.next()?, parts.next()?);
-            let value = (plain(secret) && plain(key)).then(|| std::fs::read_to_string(folder.join(secret).join(key)).ok()).flatten();
+            let read = || std::fs::read_to_string(folder.join(secret).join(key)).ok().filter(|value| !value.trim().is_empty());
+            let value = (plain(secret) && plain(key)).then(read).flatten();
             if value.is_none() {
                 tracing::warn!(credential = name, folder = %folder.display(), "the plan names a credential that is not there");
             }

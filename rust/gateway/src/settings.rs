@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tradewind_core::record::CaptureKind;
 
 use crate::executor::Executor;
+pub use crate::upstream::{guard::Network, hosts::Host};
 
 /// Settings of a data plane. Every field has a default, so a door names only what differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,13 @@ pub struct Settings {
     pub bootstrap_plan: Option<PathBuf>,
     /// Folder for keys and credentials, so that a restart needs no controller. Only in memory (tmpfs). Default none.
     pub keys_cache: Option<PathBuf>,
+    /// Networks that may be called though they are this machine's, a controller's, the API server's or nobody's. A gateway without
+    /// controllers calls everything. Default none: whoever may write a pool would reach, through the gateway, what only it can.
+    pub allow_upstreams: Vec<Network>,
+    /// Host of the Kubernetes API server, which a gateway with controllers does not call. Default none.
+    pub api_server: String,
+    /// Addresses of upstream hosts, `host=address`, that are not asked of DNS; a host may have several. Default none.
+    pub hosts: Vec<Host>,
     /// A fault to play, for conformance tests of controllers. Default `none`.
     pub sync_fault: SyncFault,
     /// What runs the predictors. Default `native`.
@@ -131,6 +139,9 @@ impl Default for Settings {
             plan_cache_after_s: 10,
             bootstrap_plan: None,
             keys_cache: None,
+            allow_upstreams: Vec::new(),
+            api_server: String::new(),
+            hosts: Vec::new(),
             sync_fault: SyncFault::None,
             executor: Executor::Native,
             onnxruntime_library: None,

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tradewind_core::{plan::Predictors, record::CaptureKind};
 use tradewind_gateway::{
     Engine, Executor, Keys, Settings, SyncClient, plan_source,
-    settings::SyncFault,
+    settings::{Network, SyncFault},
     simulator::{self, Flags},
 };
 
@@ -86,6 +86,10 @@ struct Follow {
     /// Folder in memory (tmpfs) for keys and credentials.
     #[arg(long, requires = "controllers")]
     keys_cache: Option<PathBuf>,
+    /// Network of upstreams that may be called though they are at an address of this machine, of a controller or of the API server,
+    /// `127.0.0.0/8`; more with commas between them.
+    #[arg(long, requires = "controllers", value_delimiter = ',')]
+    allow_upstreams: Vec<Network>,
     /// A fault to play, for conformance tests of controllers.
     #[arg(long, value_enum, default_value_t, requires = "controllers")]
     sync_fault: SyncFault,
@@ -111,6 +115,9 @@ impl Serve {
             plan_cache: self.follow.plan_cache,
             bootstrap_plan: self.follow.bootstrap_plan,
             keys_cache: self.follow.keys_cache,
+            allow_upstreams: self.follow.allow_upstreams,
+            // In a pod, Kubernetes says so.
+            api_server: std::env::var("KUBERNETES_SERVICE_HOST").unwrap_or_default(),
             sync_fault: self.follow.sync_fault,
             ledger_dir: self.ledger_dir,
             capture: self.capture.unwrap_or(defaults.capture),

@@ -4,6 +4,7 @@
 use std::{
     future::{Future, poll_fn},
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -41,12 +42,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Opens a connection.
-    pub async fn open(endpoint: &Endpoint) -> io::Result<Self> {
-        let stream = match endpoint.address {
-            Some(address) => TcpStream::connect((address, endpoint.port)).await?,
-            None => TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?,
-        };
+    /// Opens a connection to one of an endpoint's addresses, the first that takes it.
+    pub async fn open(endpoint: &Endpoint, addresses: &[SocketAddr]) -> io::Result<Self> {
+        let stream = TcpStream::connect(addresses).await?;
         stream.set_nodelay(true)?;
         let io: Box<dyn Io> = match &endpoint.tls {
             None => Box::new(stream),

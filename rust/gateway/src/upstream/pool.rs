@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     io,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,26 +16,34 @@ use http_body_util::Full;
 use super::{
     Endpoint,
     connection::{Answered, Body, Connection},
+    guard::{Guard, Why},
+    hosts::{self, Host},
 };
 
 /// A kept connection that fails this soon after a request was stale: the upstream had closed it before it read a byte of the request.
 /// Later, the upstream may have worked on the request, and another attempt is `resume`'s to name.
 const STALE_WITHIN: Duration = Duration::from_millis(250);
 
-/// Limits of the pools. The connections themselves belong to the thread that runs the call.
+/// Limits of the pools, and what connections may be opened to. The connections themselves belong to the thread that runs the call.
 #[derive(Debug)]
 pub struct Pool {
+    /// Differs from every other's of this process: what one may call, another may not.
+    pub id: u64,
     /// Idle connections kept per origin and thread.
     pub max_idle: usize,
     /// Age at which an idle connection is not used again.
     pub max_age: Duration,
     /// How long opening one may take.
     pub connect_timeout: Duration,
+    /// Addresses that are known without DNS.
+    pub hosts: Vec<Host>,
+    /// What may be called; without one, everything.
+    pub guard: Option<Arc<Guard>>,
 }
 
 thread_local! {
     // Per thread, so that no lock is taken, and a current-thread runtime only meets connections of its own.
-    static IDLE: RefCell<HashMap<Arc<str>, Vec<Connection>>> = RefCell::default();
+    static IDLE: RefCell<HashMap<u64, HashMap<Arc<str>, Vec<Connection>>>> = RefCell::default();
 }
 
 /// Why there is no answer.
@@ -42,6 +51,8 @@ thread_local! {
 pub enum Failure {
     /// No connection: nothing was sent.
     Connect(io::Error),
+    /// None of its addresses may be called.
+    Forbidden(Why),
     /// The connection broke before the head of an answer came.
     Broken(hyper::Error),
     /// What came is not HTTP.
@@ -54,6 +65,7 @@ impl Pool {
         // The thread may be ending; then the connection ends with it.
         let _ = IDLE.try_with(|idle| {
             let mut idle = idle.borrow_mut();
+            let idle = idle.entry(self.id).or_default();
             match idle.get_mut(origin) {
                 Some(idle) if idle.len() < self.max_idle => idle.push(connection),
                 Some(_) => {}
@@ -67,7 +79,7 @@ impl Pool {
     fn take(&self, origin: &str) -> Option<Connection> {
         IDLE.with(|idle| {
             let mut idle = idle.borrow_mut();
-            let connections = idle.get_mut(origin)?;
+            let connections = idle.get_mut(&self.id)?.get_mut(origin)?;
             let connection = connections.pop()?;
             if connection.idle_since.is_some_and(|since| since.elapsed() < self.max_age) {
                 return Some(connection);
@@ -88,12 +100,28 @@ impl Pool {
     }
 
     async fn open(&self, endpoint: &Endpoint) -> Result<Connection, Failure> {
-        match tokio::time::timeout(self.connect_timeout, Connection::open(endpoint)).await {
-            Ok(result) => result.map_err(Failure::Connect),
+        let opening = async {
+            // Looked up and looked at for each connection: what a name stands for may change at any time.
+            let addresses = self.addresses(endpoint).await?;
+            Connection::open(endpoint, &addresses).await.map_err(Failure::Connect)
+        };
+        match tokio::time::timeout(self.connect_timeout, opening).await {
+            Ok(result) => result,
             Err(_) => Err(Failure::Connect(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("not connected after {} ms", self.connect_timeout.as_millis()),
             ))),
+        }
+    }
+
+    async fn addresses(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
+        let found = match endpoint.address {
+            Some(address) => vec![SocketAddr::new(address, endpoint.port)],
+            None => hosts::look_up(&self.hosts, &endpoint.host, endpoint.port).await.map_err(Failure::Connect)?,
+        };
+        match &self.guard {
+            Some(guard) => guard.admitted(found).map_err(Failure::Forbidden),
+            None => Ok(found),
         }
     }
 }

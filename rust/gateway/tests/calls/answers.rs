@@ -65,7 +65,7 @@ async fn the_credential_of_the_plan_goes_to_the_upstream_and_the_callers_does_no
     plan["models"][0]["upstream"]["credential"] = json!("default/keys/small");
     let gateway = Gateway::with(&plan, |_| {});
     let refused = gateway.answer(QUESTION).await;
-    assert_eq!((refused.status, refused.code()), (502, "upstream_rejected".to_owned()));
+    assert_eq!((refused.status, refused.code()), (503, "credential_missing".to_owned()));
     let values = [("default/keys/small".to_owned(), "sk-up\n".to_owned())];
     gateway.engine.set_credentials(tradewind_gateway::secrets::Credentials::new(values).unwrap());
     let request = Request::post("/v1/chat/completions").header("authorization", "Bearer mine").body(QUESTION.to_owned()).unwrap();

@@ -133,6 +133,7 @@ impl Place {
             controller_token: Some(self.folder.path().join("token")),
             plan_cache: Some(self.folder.path().join("plans")),
             plan_cache_after_s: 0,
+            allow_upstreams: vec!["127.0.0.0/8".parse().unwrap()],
             ..Settings::default()
         };
         change(&mut settings);

@@ -1,9 +1,10 @@
 //! What fails before the first byte is answered by another model.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use tradewind_gateway::secrets::Credentials;
 
 use crate::{
     gateway::{Gateway, QUESTION, STREAM, plan, plan_of},
@@ -90,6 +91,30 @@ async fn nobody_there_fails_over() {
     let gateway = Gateway::with(&plan_of(&["http://127.0.0.1:1/v1", &second.url]), |_| {});
     assert_eq!(gateway.answer(QUESTION).await.header("x-tradewind-model"), "default/pool/m1");
     assert_eq!(attempts(&gateway.outcome().await)[0], (json!("upstream_connect"), Value::Null));
+}
+
+#[tokio::test]
+async fn a_model_whose_credential_has_not_come_is_not_called_without_it() {
+    let (first, second) = (Upstream::start(vec![unary("a", 1, 1)]).await, Upstream::start(vec![unary("b", 1, 1)]).await);
+    let mut plan = plan(&[&first, &second]);
+    plan["models"][0]["upstream"]["credential"] = json!("default/keys/m0");
+    let gateway = Gateway::with(&plan, |_| {});
+    // None, one of another name, and two that hold nothing.
+    let delivered = [None, Some(("default/keys/m1", "sk")), Some(("default/keys/m0", "")), Some(("default/keys/m0", " \n"))];
+    for delivered in delivered {
+        gateway.engine.set_credentials(Credentials::delivered(delivered));
+        assert_eq!(gateway.answer(QUESTION).await.header("x-tradewind-model"), "default/pool/m1", "{delivered:?}");
+        let alone = gateway.answer(&QUESTION.replace("auto", "m0")).await;
+        assert_eq!((alone.status, alone.code()), (503, "credential_missing".to_owned()), "{delivered:?}");
+        assert!(alone.body.contains("`default/keys/m0`"), "{}", alone.body);
+    }
+    assert_eq!(
+        (first.connections.load(Ordering::SeqCst), attempts(&gateway.outcomes().await[0])[0].0.clone()),
+        (0, json!("credential_missing"))
+    );
+    gateway.engine.set_credentials(Credentials::delivered([("default/keys/m0", "sk-m0")]));
+    assert_eq!(gateway.answer(QUESTION).await.header("x-tradewind-model"), "default/pool/m0");
+    assert!(first.heads()[0].contains("authorization: bearer sk-m0\r\n"));
 }
 
 #[tokio::test]

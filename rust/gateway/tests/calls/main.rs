@@ -6,6 +6,7 @@ mod upstream;
 mod gateway;
 mod answers;
 mod failover;
+mod guard;
 mod streams;
 mod pages;
 mod outcomes;

@@ -52,7 +52,12 @@ pub struct Upstream {
 impl Upstream {
     /// Plays `scenes` in their order, the last one again and again.
     pub async fn start(scenes: Vec<Scene>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1:0", scenes).await
+    }
+
+    /// The same at an address.
+    pub async fn at(address: &str, scenes: Vec<Scene>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let upstream = Self { url, connections: Arc::default(), asked: Arc::default(), left: Arc::default(), requests: Arc::default() };
         let (connections, asked, left, requests) =

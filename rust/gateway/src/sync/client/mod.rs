@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 pub use self::{callers::Callers, status::Status};
 use self::{connection::Origin, follower::Follower, roots::Roots, stock::Stock, vault::Vault};
-use crate::engine::Engine;
+use crate::{engine::Engine, upstream::guard};
 
 /// Follows the controllers of an engine's settings until it is dropped.
 pub struct SyncClient {
@@ -49,6 +49,7 @@ impl SyncClient {
         let roots = Arc::new(Roots::new(settings.controller_trust.clone(), stock.trust()));
         let status = Arc::new(Status::new(settings.sync_fault));
         let follower = Arc::new(Follower::new(Arc::clone(engine), stock, vault, Arc::clone(&roots), Arc::clone(&status)));
+        spare(engine, &origins);
         follower.resume();
         let (callers, questions) = Callers::new(Arc::clone(&status));
         engine.set_controllers(Arc::clone(&status), callers);
@@ -75,5 +76,16 @@ impl SyncClient {
 impl Drop for SyncClient {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Lets no upstream be at an address that the settings give to the controllers or the API server. Before a plan is served: names are
+/// looked up later, again and again.
+fn spare(engine: &Engine, origins: &[Origin]) {
+    let controllers = origins.iter().map(|origin| (guard::CONTROLLER, &*origin.host));
+    for (why, host) in controllers.chain([(guard::API_SERVER, &*engine.settings().api_server)]) {
+        if let Ok(address) = host.parse() {
+            engine.spare(why, host, [address]);
+        }
     }
 }

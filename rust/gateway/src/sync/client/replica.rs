@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -26,7 +26,11 @@ use super::{
     connection::{Connection, MAX_ANSWER, Origin},
     follower::{Follower, Line},
 };
-use crate::{metrics::PollLabels, server::until};
+use crate::{
+    metrics::PollLabels,
+    server::until,
+    upstream::{guard, hosts::look_up},
+};
 
 /// How often a host name is looked up.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -55,9 +59,26 @@ pub async fn follow(
     for origin in origins {
         tasks.spawn(replicas(Arc::new(origin), Arc::clone(&follower), Arc::clone(&taken)));
     }
+    tasks.spawn(spare_api_server(Arc::clone(&follower)));
     tasks.spawn(answer(follower, questions));
     until(&mut stopped).await;
     tasks.shutdown().await;
+}
+
+/// Looks the API server up, again and again, where it has a name: no upstream may be there.
+async fn spare_api_server(follower: Arc<Follower>) {
+    let engine = follower.engine();
+    let host = &*engine.settings().api_server;
+    if host.is_empty() || host.parse::<IpAddr>().is_ok() {
+        return;
+    }
+    loop {
+        // One that cannot be looked up may still be where it was.
+        if let Ok(found) = look_up(&engine.settings().hosts, host, 0).await {
+            engine.spare(guard::API_SERVER, host, found.iter().map(SocketAddr::ip));
+        }
+        sleep(LOOK_UP).await;
+    }
 }
 
 /// Keeps a task for each address of an origin. Two names for one address share it.
@@ -75,6 +96,7 @@ async fn replicas(origin: Arc<Origin>, follower: Arc<Follower>, taken: Taken) {
         match lookup_host((&*origin.host, origin.port)).await {
             Ok(found) => {
                 let found: BTreeSet<SocketAddr> = found.collect();
+                follower.engine().spare(guard::CONTROLLER, &origin.host, found.iter().map(SocketAddr::ip));
                 wanted.iter().for_each(|(address, wanted)| wanted.store(found.contains(address), Ordering::Relaxed));
                 for address in found {
                     if !wanted.contains_key(&address) && lock(&taken).insert(address) {
