@@ -46,6 +46,8 @@ SETTLE_S = 0.02
 """Seconds between two looks at all statuses."""
 WRITERS = 16
 """Statuses written at once."""
+RELIST_S = 1.0
+"""Seconds from the first sign of a watch that begins anew to a complete list: kopf tells of its objects one by one."""
 TRUST_S = 600
 """Seconds between looks at certificates."""
 FETCH_AGAIN_S = 30
@@ -98,6 +100,8 @@ class Controller:
         self.metrics = Metrics()
         self.dirty = Wake()
         self.settle = Wake()
+        self.relisted = Wake()
+        """Set where a watch began anew: what was deleted meanwhile, no event tells."""
         self.customs: Shelf[Custom] = Shelf(Custom, self.dirty, self.settle)
         self.services: Shelf[Service] = Shelf(Service, self.dirty)
         self.namespaces: Shelf[Namespace] = Shelf(Namespace, self.dirty)
@@ -415,16 +419,21 @@ class Controller:
     # Complete lists.
 
     async def _resyncs(self) -> None:
+        attempt = 0
         while True:
-            await asyncio.sleep(self.settings.resync_s)
+            await self.relisted.wait(self.settings.resync_s)
+            await asyncio.sleep(RELIST_S)
             try:
                 await self.resync()
+                attempt = 0
                 self.publisher.reconsider()
                 self.dirty()
                 self.settle()
             except (ApiError, Unreachable) as error:
                 self.metrics.failures.labels("list").inc()
                 log.warning("a complete list failed, and is made again: %s", error)
+                self.relisted()
+                attempt = await backoff(attempt)
 
     async def resync(self) -> None:
         """Lists everything that kopf watches, so that what is gone without an event is gone here too."""
@@ -463,6 +472,8 @@ class Controller:
         path = self.place.path.rsplit("/", 1)[0]
 
         def listed(found: list[Object], _: int) -> None:
+            # The watches of kopf have ended too, and where it finds no object, it says nothing.
+            self.relisted()
             self._plan_is(found[0] if found else None)
 
         def changed(kind: str, body: Object) -> None:
