@@ -83,6 +83,7 @@ def configure(given: kopf.OperatorSettings) -> None:
     given.posting.enabled = False
     given.networking.request_timeout = kube.REQUEST_S
     given.networking.connect_timeout = 5
+    given.networking.error_backoffs = kube.BACKOFFS
     given.watching.chunk_size = kube.PAGE
     given.execution.max_workers = 4
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)

@@ -53,6 +53,7 @@ TRUST_S = 600
 FETCH_AGAIN_S = 30
 """Seconds after which a predictor that could not be fetched is tried again."""
 RESOURCES = {"ModelPool": "modelpools", "RoutingPolicy": "routingpolicies"}
+POOLS = f"/apis/{reconcile.API_VERSION}/modelpools"
 
 
 class Wake:
@@ -95,8 +96,10 @@ class Controller:
 
     def __init__(self, settings: ControllerSettings, kube: Kube, artifact: Artifact) -> None:
         self.settings = settings
-        self.kube = kube
         self.replica = Replica.of(settings)
+        place = Place(kube, self.replica.namespace, settings.plan_name)
+        # By a Role and by a ClusterRole.
+        self.kube = kube = replace(kube, permitted=(place.path, POOLS))
         self.metrics = Metrics()
         self.dirty = Wake()
         self.settle = Wake()
@@ -122,7 +125,6 @@ class Controller:
         )
         self.sessions.attach(self.server)
         self.sessions.listeners.append(self._on_sessions)
-        place = Place(kube, self.replica.namespace, settings.plan_name)
         self.events = events.Recorder(kube, self.replica.namespace, self.replica.identity)
         self.publisher = Publisher(place, self.server, self.sessions, self.metrics, self._warn)
         self.place = place
@@ -268,7 +270,10 @@ class Controller:
     async def _pass(self) -> None:
         began = time.monotonic()
         customs = self.customs.all()
-        await self._follow(customs.values())
+        if not await self._follow(customs.values()):
+            # What is not known is not missing. Once it is read, there is another pass.
+            log.warning("a pass waits for Secrets or ConfigMaps that the API server has not shown yet")
+            return
         published = self.publisher.published
         snapshot = Snapshot(
             customs=customs,
@@ -288,14 +293,17 @@ class Controller:
             await self.publisher.publish(outcome)
         self.settle()
 
-    async def _follow(self, customs: Iterable[Custom]) -> None:
-        """Secrets are read where a pool or a policy is, whose callers have keys there; profiles where a pool refers to them."""
+    async def _follow(self, customs: Iterable[Custom]) -> bool:
+        """Secrets are read where a pool or a policy is, whose callers have keys there; profiles where a pool refers to them.
+        Whether all were read.
+        """
         customs = list(customs)
         with_profiles = {custom.key.namespace for custom in customs if b'"profileRef"' in custom.spec}
-        await asyncio.gather(
+        secrets, profiles = await asyncio.gather(
             self.secrets.follow({custom.key.namespace for custom in customs}, VAULT_S),
             self.profiles.follow(with_profiles, VAULT_S),
         )
+        return secrets and profiles
 
     def _config_maps(self, customs: Iterable[Custom]) -> dict[tuple[str, str], Mapping[str, str]]:
         found: dict[tuple[str, str], Mapping[str, str]] = {}

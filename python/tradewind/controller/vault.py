@@ -48,8 +48,8 @@ class Vault:
         self._refused = refused
         self._rooms: dict[str, Room] = {}
 
-    async def follow(self, namespaces: Iterable[str], patience_s: float) -> None:
-        """Follows these namespaces and no other, and waits until each was read, or may not be, or the time is over."""
+    async def follow(self, namespaces: Iterable[str], patience_s: float) -> bool:
+        """Follows these namespaces and no other; whether, after some patience, each was read or may not be."""
         wanted = set(namespaces)
         for gone in self._rooms.keys() - wanted:
             self._rooms.pop(gone).task.cancel()
@@ -62,6 +62,8 @@ class Vault:
             _, late = await asyncio.wait(waiting, timeout=patience_s)
             for task in late:
                 task.cancel()
+            return not late
+        return True
 
     def stop(self) -> None:
         """Forgets everything."""
