@@ -20,7 +20,7 @@ REQUEST_S = 10.0
 PAGE = 250
 """Objects of one page of a list: at 20 models a pool, 5 MB."""
 WATCH_S = 290
-"""Seconds after which a watch is asked for anew, as the API server itself does."""
+"""Seconds after which a watch is asked for anew, as the API server itself does; a query may say another."""
 SILENT_S = 75
 """Seconds without an event or bookmark (one a minute) after which a watch is dead."""
 
@@ -118,11 +118,11 @@ class Kube:
     async def watch(self, path: str, query: Mapping[str, str], version: str) -> AsyncIterator[tuple[str, Object]]:
         """What changes after a version, until the API server ends the watch. Raises `ApiError` 410 for one that is too old."""
         asked = {
+            "timeoutSeconds": str(WATCH_S),
             **query,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": str(WATCH_S),
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_S, sock_read=SILENT_S)
         response = await self._send("GET", path, asked, None, "application/json", timeout)

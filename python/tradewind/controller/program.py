@@ -31,7 +31,7 @@ from tradewind.controller.publisher import Publisher
 from tradewind.controller.reconcile import Memory, Outcome, Snapshot
 from tradewind.controller.status import Situation
 from tradewind.controller.store import Custom, Namespace, Pod, Service, Shelf
-from tradewind.controller.trust import LEAF_RENEW_HOURS, Trust
+from tradewind.controller.trust import Trust
 from tradewind.controller.vault import Vault
 from tradewind.errors import TradewindError
 from tradewind.settings import ControllerSettings
@@ -48,8 +48,6 @@ WRITERS = 16
 """Statuses written at once."""
 RELIST_S = 1.0
 """Seconds from the first sign of a watch that begins anew to a complete list: kopf tells of its objects one by one."""
-TRUST_S = 600
-"""Seconds between looks at certificates."""
 FETCH_AGAIN_S = 30
 """Seconds after which a predictor that could not be fetched is tried again."""
 RESOURCES = {"ModelPool": "modelpools", "RoutingPolicy": "routingpolicies"}
@@ -109,8 +107,8 @@ class Controller:
         self.services: Shelf[Service] = Shelf(Service, self.dirty)
         self.namespaces: Shelf[Namespace] = Shelf(Namespace, self.dirty)
         self.pods: Shelf[Pod] = Shelf(Pod, self.settle)
-        self.secrets = Vault(kube, "secrets", self.dirty, self.metrics.forbidden.inc)
-        self.profiles = Vault(kube, "configmaps", self.dirty, self.metrics.forbidden.inc)
+        self.secrets = Vault(kube, "secrets", settings.resync_s, self.dirty, self.metrics.forbidden.inc)
+        self.profiles = Vault(kube, "configmaps", settings.resync_s, self.dirty, self.metrics.forbidden.inc)
         self.sessions = Sessions()
         reviewer = identity.Reviewer(settings.audience)
         channel = {
@@ -538,7 +536,7 @@ class Controller:
 
     async def _trusts(self) -> None:
         while True:
-            await asyncio.sleep(min(TRUST_S, LEAF_RENEW_HOURS * 3600))
+            await asyncio.sleep(self.settings.certificates_s)
             if self.settings.tls:
                 try:
                     await self._certify()

@@ -41,9 +41,13 @@ class Room:
 class Vault:
     """Follows the namespaces it is told to. `changed` is told of every change."""
 
-    def __init__(self, kube: Kube, kind: Kind, changed: Callable[[], None], refused: Callable[[], None]) -> None:
+    def __init__(
+        self, kube: Kube, kind: Kind, permitted_s: int, changed: Callable[[], None], refused: Callable[[], None]
+    ) -> None:
         self._kube = kube
         self._kind = kind
+        # The API server asks what is permitted when a watch begins: one that ends in time finds out what was revoked.
+        self._query = {"timeoutSeconds": str(permitted_s)}
         self._changed = changed
         self._refused = refused
         self._rooms: dict[str, Room] = {}
@@ -131,7 +135,7 @@ class Vault:
                 self._changed()
 
         path = f"/api/v1/namespaces/{namespace}/{self._kind}"
-        await Informer(self._kube, path, {}, replace, apply, forbidden).run()
+        await Informer(self._kube, path, self._query, replace, apply, forbidden).run()
 
     def _ours(self, body: Object) -> bool:
         return self._kind == "secrets" or not body["metadata"]["name"].endswith("kube-root-ca.crt")
