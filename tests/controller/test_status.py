@@ -83,8 +83,9 @@ def test_who_is_silent_is_named_but_only_once_the_time_for_an_answer_is_over() -
     assert found.message == "1 of 3 route by this generation; `b`, `c` does not yet"
 
 
-def test_an_acknowledgement_of_another_lineage_is_none() -> None:
-    other = Member("a", "a", session("a", 99, lineage="old"))
+@pytest.mark.parametrize(("serial", "known"), [(99, {"lineage": "old"}), (7, {"plan": "sha256:offered"})])
+def test_an_acknowledgement_of_another_lineage_or_another_plan_is_none(serial: int, known: dict[str, Any]) -> None:
+    other = Member("a", "a", session("a", serial, **known))
     found = programmed(of=published(5), who=(other,))
     assert found is not None
     assert found.reason == "NotAcknowledged"

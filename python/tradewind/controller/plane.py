@@ -30,8 +30,13 @@ class Session:
     lacks: tuple[str, ...]
     trust: str
     expected: str
-    """Id of the plan that it is to have; empty where its version names plans differently."""
+    """Id of the plan that is of this serial; empty where that is not known, as where its version names plans differently."""
     parked: bool
+
+    @property
+    def strays(self) -> bool:
+        """Whether it routes by another plan than the one of its serial: one that was offered, and never published."""
+        return self.expected not in ("", self.plan)
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Session:
@@ -48,9 +53,15 @@ class Session:
             row["reject"],
             tuple(row["lacks"]),
             row["trust"],
-            row["expected"]["plan"] if row["expected"] and row["schema"] == plan.VERSION else "",
+            _expected(row),
             row["parked"],
         )
+
+
+def _expected(row: Mapping[str, Any]) -> str:
+    found = row["expected"]
+    known = found is not None and (found["lineage"], found["serial"]) == (row["lineage"], row["serial"])
+    return str(found["plan"]) if known and row["schema"] == plan.VERSION else ""
 
 
 class Sessions:
@@ -103,7 +114,8 @@ class Member:
 
     def routes_by(self, lineage: str, serial: int) -> bool:
         """Whether it has acknowledged this serial or a later one."""
-        return self.session is not None and self.session.lineage == lineage and self.session.serial >= serial
+        session = self.session
+        return session is not None and session.lineage == lineage and session.serial >= serial and not session.strays
 
 
 @dataclass(frozen=True)

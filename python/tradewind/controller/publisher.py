@@ -35,6 +35,8 @@ class Publisher:
         self.published_at = 0.0
         self.refusal: Refusal | None = None
         self._refused_plan = b""
+        self._led_back: set[tuple[str, str]] = set()
+        """Pods, and the plans that they strayed by."""
         self.publishing = False
 
     async def load(self) -> None:
@@ -66,7 +68,14 @@ class Publisher:
         published = self.published
         if published is None or self.publishing:
             return False
-        return any(_astray(session, published) for session in self._sessions.rows)
+        return any(self._is_astray(session, published) for session in self._sessions.rows)
+
+    def _is_astray(self, session: Session, published: Published) -> bool:
+        if session.lineage != published.lineage:
+            return False
+        # One that goes by another name for the same plan would be led back for ever.
+        strays = session.strays and (session.pod_uid, session.plan) not in self._led_back
+        return session.serial > published.serial or (strays and session.serial == published.serial)
 
     async def publish(self, outcome: Outcome) -> None:
         """Publishes an outcome, if it differs from what is published. Raises `Overtaken` where another replica was faster."""
@@ -82,6 +91,7 @@ class Publisher:
             return
         if outcome.plan == self._refused_plan and self.refusal is not None:
             return
+        self._led_back = {(session.pod_uid, session.plan) for session in self._sessions.rows if session.strays}
         self.publishing = True
         try:
             await self._publish(old, outcome, self._next(old))
@@ -149,12 +159,3 @@ def _by_version(sessions: Iterable[Session]) -> list[list[Session]]:
         if session.role == "gateway" and session.parked:
             groups.setdefault(session.version, []).append(session)
     return list(groups.values())
-
-
-def _astray(session: Session, published: Published) -> bool:
-    if session.lineage != published.lineage:
-        return False
-    if session.serial > published.serial:
-        return True
-    same = session.serial == published.serial > 0
-    return same and session.expected != "" and session.plan not in ("", session.expected)
