@@ -172,7 +172,10 @@ class ControllerSettings:
     trust_name: str = "tradewind-trust"
     """ConfigMap of the public bundle."""
     resync_s: int = 60
-    """Seconds between complete lists, which remove what a lost event left behind."""
+    """Seconds between complete lists, which remove what a lost event left behind, and until a
+    revoked RoleBinding is noticed."""
+    certificates_s: int = 600
+    """Seconds between looks at certificates: a renewal of the authority goes on by one step a look."""
     log_level: LogLevel = "info"
     """Least level that is logged, to stderr."""
 

@@ -36,7 +36,7 @@ def session(name: str, serial: int, **known: Any) -> Session:
         "reject": None,
         "lacks": (),
         "trust": "",
-        "expected": "sha256:x",
+        "expected": ("L", serial, "sha256:x"),
         "current": True,
         "parked": True,
     }
@@ -94,8 +94,9 @@ def test_a_plan_on_offer_is_pending_only_once_that_takes_long() -> None:
     assert (found.status, found.reason) == ("Unknown", "Pending")
 
 
-def test_an_acknowledgement_of_another_lineage_is_none() -> None:
-    other = Member("a", "a", session("a", 99, lineage="old"))
+@pytest.mark.parametrize(("serial", "known"), [(99, {"lineage": "old"}), (7, {"plan": "sha256:offered"})])
+def test_an_acknowledgement_of_another_lineage_or_another_plan_is_none(serial: int, known: dict[str, Any]) -> None:
+    other = Member("a", "a", session("a", serial, **known))
     found = programmed(of=published(5), who=(other,))
     assert found is not None
     assert found.reason == "NotAcknowledged"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rest import Object
+
+POD_NAME = "authentication.kubernetes.io/pod-name"
 
 
 @dataclass(frozen=True, order=True)
@@ -50,14 +52,26 @@ class Grant:
 
 def uses(log: Path, user: str) -> set[Use]:
     """What a user asked of resources. A request stands in the log when the next one of its connection is answered."""
-    found: set[Use] = set()
+    return {_use(event) for event in _events(log) if event["user"].get("username") == user}
+
+
+def statuses(log: Path, pod: str, namespace: str, verb: str, resource: str) -> list[int]:
+    """How what a pod's token asked of a namespace was answered, in order."""
+    return [
+        event["responseStatus"]["code"]
+        for event in _events(log)
+        if event["user"].get("extra", {}).get(POD_NAME) == [pod]
+        and (event["objectRef"].get("namespace"), event["verb"], event["objectRef"]["resource"]) == (namespace, verb, resource)
+    ]
+
+
+def _events(log: Path) -> Iterator[Object]:
+    """What was asked of resources."""
     for line in log.read_text().splitlines():
         # A line is torn where the API server was killed.
         event = json.loads(line) if line.endswith("}") and line.startswith("{") else {}
-        about = event.get("objectRef", {})
-        if "resource" in about and event["user"].get("username") == user:
-            found.add(_use(event, about))
-    return found
+        if "resource" in event.get("objectRef", {}):
+            yield event
 
 
 def granted(documents: Iterable[Object], account: str) -> set[Grant]:
@@ -83,7 +97,8 @@ def forbidden(used: Iterable[Use]) -> list[Use]:
     return sorted(use for use in used if not use.allowed)
 
 
-def _use(event: Object, about: Object) -> Use:
+def _use(event: Object) -> Use:
+    about = event["objectRef"]
     resource = "/".join(filter(None, (about["resource"], about.get("subresource"))))
     decision = event.get("annotations", {}).get("authorization.k8s.io/decision")
     where = (about.get("apiGroup", ""), resource, about.get("namespace", ""), about.get("name", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -153,6 +154,10 @@ class Gateway(Program):
         super().__init__(pod, Child(name, command, self.folder / "log"), probe_period_s)
         self.renew_token()
 
+    def set(self, **settings: str) -> None:
+        """Settings of its next life, by variables."""
+        self.child.environment |= {f"TRADEWIND_{name.upper()}": value for name, value in settings.items()}
+
     def renew_token(self) -> None:
         """A new token of its pod, put in place at once, as a kubelet does."""
         draft = self.token_file.with_suffix(".draft")
@@ -208,6 +213,7 @@ class Install:
         self.settings = settings
         self.controllers: list[Controller] = []
         self.gateways: list[Gateway] = []
+        self._numbers = itertools.count()
 
     @property
     def trust_file(self) -> Path:
@@ -234,9 +240,10 @@ class Install:
         where = self.namespace.path("configmaps", self.settings.get("trust_name", "tradewind-trust"))
         self.trust_file.write_text(self.namespace.api.until(where, bool, 30)["data"]["ca.crt"])
 
-    def add_gateway(self, *flags: str, probe_period_s: float = 5) -> Gateway:
-        """Makes a gateway, without starting it. Flags are `serve`'s, and win over ours."""
-        made = Gateway(self, f"gateway-{len(self.gateways)}", flags, probe_period_s)
+    def add_gateway(self, *flags: str, probe_period_s: float = 5, **settings: str) -> Gateway:
+        """Makes a gateway, without starting it. Flags are `serve`'s, and win over ours; settings are for what has no flag."""
+        made = Gateway(self, f"gateway-{next(self._numbers)}", flags, probe_period_s)
+        made.set(**settings)
         self.gateways.append(made)
         return made
 
@@ -246,9 +253,14 @@ class Install:
         self.gateways.append(made)
         return made
 
-    def start_gateways(self, count: int = 1, *flags: str) -> list[Gateway]:
+    def remove_gateway(self, gateway: Gateway) -> None:
+        """Deletes its pod, and no longer counts it."""
+        gateway.delete()
+        self.gateways.remove(gateway)
+
+    def start_gateways(self, count: int = 1, *flags: str, **settings: str) -> list[Gateway]:
         """Makes and starts gateways side by side. They are Ready when there is a plan: `wait` for that."""
-        made = [self.add_gateway(*flags) for _ in range(count)]
+        made = [self.add_gateway(*flags, **settings) for _ in range(count)]
         for gateway in made:
             gateway.launch()
         for gateway in made:

@@ -20,7 +20,9 @@ Answer = dict[str, Any]
 class Poller:
     """One pod that polls one controller. What it is given it takes, unless `refuse` says why not, or `held` is set."""
 
-    def __init__(self, pod: Pod, controller: Controller, trust: str, schema: int = 3, version: str = "0.1.0") -> None:
+    def __init__(
+        self, pod: Pod, controller: Controller, trust: ssl.SSLContext, schema: int = 3, version: str = "0.1.0"
+    ) -> None:
         self.pod = pod
         self._url = f"{controller.url}/v1/sync"
         self._trust = trust
@@ -61,6 +63,10 @@ class Poller:
         self._end.set()
         self._running.set()
 
+    def turn_to(self, controller: Controller) -> None:
+        """Polls another replica from now on."""
+        self._url = f"{controller.url}/v1/sync"
+
     def forge(self, **state: Any) -> None:
         """Claims to have something else."""
         self._state |= state
@@ -84,7 +90,7 @@ class Poller:
 
     def _run(self) -> None:
         token = self.pod.token(install.AUDIENCE)
-        with httpx.Client(timeout=40, verify=trusting(self._trust), headers={"authorization": f"Bearer {token}"}) as client:
+        with httpx.Client(timeout=40, verify=self._trust, headers={"authorization": f"Bearer {token}"}) as client:
             while not self._end.is_set():
                 self._running.wait()
                 try:
@@ -123,16 +129,16 @@ class Poller:
             self._taken.notify_all()
 
 
-def trusting(bundle: str) -> ssl.SSLContext:
-    """Trusts a bundle alone."""
-    return ssl.create_default_context(cadata=bundle)
+def trust(made: Install) -> ssl.SSLContext:
+    """What an install's data planes trust."""
+    return ssl.create_default_context(cafile=made.trust_file)
 
 
 def gateway(made: Install, name: str, controller: int = 0, **known: Any) -> Poller:
     """A scripted gateway, whose pod is Ready."""
     pod = Pod.create(made.namespace, name, "tradewind-gateway", install.GATEWAY_LABELS)
     pod.ready()
-    return Poller(pod, made.controllers[controller], made.trust_file.read_text(), **known).start()
+    return Poller(pod, made.controllers[controller], trust(made), **known).start()
 
 
 def sidecar(made: Install, namespace: Namespace, name: str, controller: int = 0, **known: Any) -> Poller:
@@ -140,4 +146,4 @@ def sidecar(made: Install, namespace: Namespace, name: str, controller: int = 0,
     pods.make_account(namespace, "app")
     pod = Pod.create(namespace, name, "app")
     pod.ready()
-    return Poller(pod, made.controllers[controller], made.trust_file.read_text(), **known).start()
+    return Poller(pod, made.controllers[controller], trust(made), **known).start()

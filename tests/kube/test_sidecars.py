@@ -93,7 +93,7 @@ def test_a_sidecar_that_asks_for_another_namespace_is_refused_and_counted(made: 
     token = Pod.create(team, "nosy", "app").token("tradewind")
     controller = made.controllers[0]
     asked = {"schema": 3, "version": "0.1.0", "lineage": "", "serial": 0, "have": {"plan": "", "keys": "", "trust": ""}}
-    context = pollers.trusting(made.trust_file.read_text())
+    context = pollers.trust(made)
     answer = httpx.post(
         f"{controller.url}/v1/sync?namespace=kube-system",
         json=asked,

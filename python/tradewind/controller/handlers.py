@@ -11,6 +11,7 @@ import kopf
 from tradewind.artifacts import predictor
 from tradewind.controller import kube
 from tradewind.controller.program import Controller
+from tradewind.controller.store import Shelf
 from tradewind.errors import TradewindError
 from tradewind.settings import controller_from_environment
 
@@ -44,19 +45,26 @@ def login(**known: Any) -> kopf.ConnectionInfo | None:
 @kopf.on.event(GROUP, VERSION, "routingpolicies")
 async def custom(type: str | None, body: kopf.Body, memo: Any, **_: Any) -> None:
     """A pool or a policy."""
-    memo.controller.customs.apply(type, body)
+    take(memo.controller, memo.controller.customs, type, body)
 
 
 @kopf.on.event("", "v1", "services")
 async def service(type: str | None, body: kopf.Body, memo: Any, **_: Any) -> None:
     """A Service: an upstream may name it."""
-    memo.controller.services.apply(type, body)
+    take(memo.controller, memo.controller.services, type, body)
 
 
 @kopf.on.event("", "v1", "namespaces")
 async def namespace(type: str | None, body: kopf.Body, memo: Any, **_: Any) -> None:
     """A namespace: pools and policies select by its labels."""
-    memo.controller.namespaces.apply(type, body)
+    take(memo.controller, memo.controller.namespaces, type, body)
+
+
+def take(controller: Controller, shelf: Shelf[Any], type: str | None, body: kopf.Body) -> None:
+    """An event. One without a type is of a list, which says nothing of what was deleted before it."""
+    shelf.apply(type, body)
+    if type is None:
+        controller.relisted()
 
 
 def check_end(memo: Any) -> None:
@@ -75,6 +83,7 @@ def configure(given: kopf.OperatorSettings) -> None:
     given.posting.enabled = False
     given.networking.request_timeout = kube.REQUEST_S
     given.networking.connect_timeout = 5
+    given.networking.error_backoffs = kube.BACKOFFS
     given.watching.chunk_size = kube.PAGE
     given.execution.max_workers = 4
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)

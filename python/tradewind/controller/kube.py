@@ -20,9 +20,12 @@ REQUEST_S = 10.0
 PAGE = 250
 """Objects of one page of a list: at 20 models a pool, 5 MB."""
 WATCH_S = 290
-"""Seconds after which a watch is asked for anew, as the API server itself does."""
+"""Seconds after which a watch is asked for anew, as the API server itself does; a query may say another."""
 SILENT_S = 75
 """Seconds without an event or bookmark (one a minute) after which a watch is dead."""
+
+BACKOFFS = (0.2, 0.5, 1.0, *[2.0] * 300)
+"""Seconds between kopf's attempts to watch, ten minutes in all: its own grow to 21 s, in which no edit would be seen."""
 
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
@@ -47,6 +50,8 @@ class Kube:
     """A connection to the API server."""
 
     client: ApiClient
+    permitted: tuple[str, ...] = ()
+    """Paths that our own Roles let us read, whatever others permit."""
 
     async def request(
         self,
@@ -98,14 +103,26 @@ class Kube:
                 return found, page["metadata"]["resourceVersion"]
             asked["continue"] = following
 
+    async def knows_roles(self) -> bool:
+        """Whether the API server can say what is permitted: one that has just started refuses whatever it is asked."""
+        for path in self.permitted:
+            try:
+                await self.request("GET", path, {"limit": "1"})
+            except ApiError as error:
+                if error.status != 404:
+                    return False
+            except Unreachable:
+                return False
+        return True
+
     async def watch(self, path: str, query: Mapping[str, str], version: str) -> AsyncIterator[tuple[str, Object]]:
         """What changes after a version, until the API server ends the watch. Raises `ApiError` 410 for one that is too old."""
         asked = {
+            "timeoutSeconds": str(WATCH_S),
             **query,
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
-            "timeoutSeconds": str(WATCH_S),
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_S, sock_read=SILENT_S)
         response = await self._send("GET", path, asked, None, "application/json", timeout)
@@ -179,17 +196,19 @@ class Informer:
 
     async def run(self) -> None:
         """Follows until cancelled."""
-        attempt = 0
+        attempt, refused = 0, False
         while True:
             try:
                 found, version = await self.kube.items(self.path, self.query)
                 self.replace(found, int(version))
-                attempt = 0
+                attempt, refused = 0, False
                 await self._follow(version)
             except ApiError as error:
-                if error.status in (401, 403):
+                if error.status == 403 and refused:
                     self.forbidden(error)
                     await asyncio.sleep(FORBIDDEN_S)
+                elif error.status == 403 and await self.kube.knows_roles():
+                    refused = True  # If it says so again.
                 elif error.status != 410:
                     attempt = await backoff(attempt)
             except Unreachable:

@@ -29,15 +29,26 @@ class Session:
     reject: Mapping[str, str] | None
     lacks: tuple[str, ...]
     trust: str
-    expected: str
-    """Id of the plan that it is to have, as rendered for it."""
+    expected: tuple[str, int, str]
+    """Lineage, serial and id of the plan that it is to have, published or on offer; empty and 0 where there is none."""
     current: bool
     """Whether it reads the plan schema of this version: older ones may name a plan by another id than we do."""
     parked: bool
 
+    @property
+    def strays(self) -> bool:
+        """Whether it routes by another plan than the one of its serial: one that was offered, and never published."""
+        lineage, serial, plan = self.expected
+        return self.current and (lineage, serial) == (self.lineage, self.serial) and plan != self.plan
+
+    def refuses(self, serial: int) -> bool:
+        """Whether it refused the plan of a serial that it was offered."""
+        return self.reject is not None and self.expected[1:] == (serial, self.reject["plan"])
+
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Session:
         """From the server's JSON."""
+        expected = row["expected"] or {"lineage": "", "serial": 0, "plan": ""}
         return cls(
             row["pod"],
             row["pod_uid"],
@@ -50,7 +61,7 @@ class Session:
             row["reject"],
             tuple(row["lacks"]),
             row["trust"],
-            row["expected"]["plan"] if row["expected"] else "",
+            (expected["lineage"], expected["serial"], expected["plan"]),
             row["schema"] == plan.VERSION,
             row["parked"],
         )
@@ -107,7 +118,8 @@ class Member:
 
     def routes_by(self, lineage: str, serial: int) -> bool:
         """Whether it has acknowledged this serial or a later one."""
-        return self.session is not None and self.session.lineage == lineage and self.session.serial >= serial
+        session = self.session
+        return session is not None and session.lineage == lineage and session.serial >= serial and not session.strays
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from tradewind.controller.publisher import Publisher
 from tradewind.controller.reconcile import Memory, Outcome, Snapshot
 from tradewind.controller.status import Situation
 from tradewind.controller.store import Custom, Namespace, Pod, Service, Shelf
-from tradewind.controller.trust import LEAF_RENEW_HOURS, Trust
+from tradewind.controller.trust import Trust
 from tradewind.controller.vault import Vault
 from tradewind.errors import TradewindError
 from tradewind.settings import ControllerSettings
@@ -46,11 +46,12 @@ SETTLE_S = 0.02
 """Seconds between two looks at all statuses."""
 WRITERS = 16
 """Statuses written at once."""
-TRUST_S = 600
-"""Seconds between looks at certificates."""
+RELIST_S = 1.0
+"""Seconds from the first sign of a watch that begins anew to a complete list: kopf tells of its objects one by one."""
 FETCH_AGAIN_S = 30
 """Seconds after which a predictor that could not be fetched is tried again."""
 RESOURCES = {"ModelPool": "modelpools", "RoutingPolicy": "routingpolicies"}
+POOLS = f"/apis/{reconcile.API_VERSION}/modelpools"
 
 
 class Wake:
@@ -93,17 +94,21 @@ class Controller:
 
     def __init__(self, settings: ControllerSettings, kube: Kube, artifact: Artifact) -> None:
         self.settings = settings
-        self.kube = kube
         self.replica = Replica.of(settings)
+        place = Place(kube, self.replica.namespace, settings.plan_name)
+        # By a Role and by a ClusterRole.
+        self.kube = kube = replace(kube, permitted=(place.path, POOLS))
         self.metrics = Metrics()
         self.dirty = Wake()
         self.settle = Wake()
+        self.relisted = Wake()
+        """Set where a watch began anew: what was deleted meanwhile, no event tells."""
         self.customs: Shelf[Custom] = Shelf(Custom, self.dirty, self.settle)
         self.services: Shelf[Service] = Shelf(Service, self.dirty)
         self.namespaces: Shelf[Namespace] = Shelf(Namespace, self.dirty)
         self.pods: Shelf[Pod] = Shelf(Pod, self.settle)
-        self.secrets = Vault(kube, "secrets", self.dirty, self.metrics.forbidden.inc)
-        self.profiles = Vault(kube, "configmaps", self.dirty, self.metrics.forbidden.inc)
+        self.secrets = Vault(kube, "secrets", settings.resync_s, self.dirty, self.metrics.forbidden.inc)
+        self.profiles = Vault(kube, "configmaps", settings.resync_s, self.dirty, self.metrics.forbidden.inc)
         self.sessions = Sessions()
         reviewer = identity.Reviewer(settings.audience)
         channel = {
@@ -118,7 +123,6 @@ class Controller:
         )
         self.sessions.attach(self.server)
         self.sessions.listeners.append(self._on_sessions)
-        place = Place(kube, self.replica.namespace, settings.plan_name)
         self.events = events.Recorder(kube, self.replica.namespace, self.replica.identity)
         self.publisher = Publisher(place, self.server, self.sessions, self.metrics, self._warn)
         self.place = place
@@ -270,7 +274,10 @@ class Controller:
     async def _pass(self) -> None:
         began = time.monotonic()
         customs = self.customs.all()
-        await self._follow(customs.values())
+        if not await self._follow(customs.values()):
+            # What is not known is not missing. Once it is read, there is another pass.
+            log.warning("a pass waits for Secrets or ConfigMaps that the API server has not shown yet")
+            return
         published = self.publisher.published
         snapshot = Snapshot(
             customs=customs,
@@ -291,14 +298,17 @@ class Controller:
             await self.publisher.publish(outcome)
         self.settle()
 
-    async def _follow(self, customs: Iterable[Custom]) -> None:
-        """Secrets are read where a pool or a policy is, whose callers have keys there; profiles where a pool refers to them."""
+    async def _follow(self, customs: Iterable[Custom]) -> bool:
+        """Secrets are read where a pool or a policy is, whose callers have keys there; profiles where a pool refers to them.
+        Whether all were read.
+        """
         customs = list(customs)
         with_profiles = {custom.key.namespace for custom in customs if b'"profileRef"' in custom.spec}
-        await asyncio.gather(
+        secrets, profiles = await asyncio.gather(
             self.secrets.follow({custom.key.namespace for custom in customs}, VAULT_S),
             self.profiles.follow(with_profiles, VAULT_S),
         )
+        return secrets and profiles
 
     def _config_maps(self, customs: Iterable[Custom]) -> dict[tuple[str, str], Mapping[str, str]]:
         found: dict[tuple[str, str], Mapping[str, str]] = {}
@@ -426,16 +436,21 @@ class Controller:
     # Complete lists.
 
     async def _resyncs(self) -> None:
+        attempt = 0
         while True:
-            await asyncio.sleep(self.settings.resync_s)
+            await self.relisted.wait(self.settings.resync_s)
+            await asyncio.sleep(RELIST_S)
             try:
                 await self.resync()
+                attempt = 0
                 self.publisher.reconsider()
                 self.dirty()
                 self.settle()
             except (ApiError, Unreachable) as error:
                 self.metrics.failures.labels("list").inc()
                 log.warning("a complete list failed, and is made again: %s", error)
+                self.relisted()
+                attempt = await backoff(attempt)
 
     async def resync(self) -> None:
         """Lists everything that kopf watches, so that what is gone without an event is gone here too."""
@@ -474,6 +489,8 @@ class Controller:
         path = self.place.path.rsplit("/", 1)[0]
 
         def listed(found: list[Object], _: int) -> None:
+            # The watches of kopf have ended too, and where it finds no object, it says nothing.
+            self.relisted()
             self._plan_is(found[0] if found else None)
 
         def changed(kind: str, body: Object) -> None:
@@ -530,7 +547,7 @@ class Controller:
 
     async def _trusts(self) -> None:
         while True:
-            await asyncio.sleep(min(TRUST_S, LEAF_RENEW_HOURS * 3600))
+            await asyncio.sleep(self.settings.certificates_s)
             if self.settings.tls:
                 try:
                     await self._certify()

@@ -35,6 +35,8 @@ class Publisher:
         self.published_at = 0.0
         self.refusal: Refusal | None = None
         self._refused_plan = b""
+        self._led_back: set[tuple[str, str]] = set()
+        """Pods, and the plans that they strayed by."""
         self.publishing_since: float | None = None
         """While a plan is offered and written, since when (monotonic seconds)."""
 
@@ -67,7 +69,14 @@ class Publisher:
         published = self.published
         if published is None or self.publishing_since is not None:
             return False
-        return any(_astray(session, published) for session in self._sessions.rows)
+        return any(self._is_astray(session, published) for session in self._sessions.rows)
+
+    def _is_astray(self, session: Session, published: Published) -> bool:
+        if session.lineage != published.lineage:
+            return False
+        # One that goes by another name for the same plan would be led back for ever.
+        strays = session.strays and (session.pod_uid, session.plan) not in self._led_back
+        return session.serial > published.serial or (strays and session.serial == published.serial)
 
     async def publish(self, outcome: Outcome) -> None:
         """Publishes an outcome, if it differs from what is published. Raises `Overtaken` where another replica was faster."""
@@ -83,6 +92,7 @@ class Publisher:
             return
         if outcome.plan == self._refused_plan and self.refusal is not None:
             return
+        self._led_back = {(session.pod_uid, session.plan) for session in self._sessions.rows if session.strays}
         self.publishing_since = time.monotonic()
         try:
             await self._publish(old, outcome, self._next(old))
@@ -135,15 +145,18 @@ class Publisher:
     async def _try(self, group: list[Session], lineage: str, serial: int, plan: bytes, plan_id: str) -> Refusal | None:
         for session in group[:2]:
             self._server.offer(session.pod_uid, lineage, serial, plan)
-            self._sessions.read()  # What it is expected to have is the offer from now on: an older refusal is none of this.
             until = time.monotonic() + CANARY_S
-            while (left := until - time.monotonic()) > 0:
+            while True:
                 now = self._sessions.of(session.pod_uid)
                 if now is not None and (now.lineage, now.serial) == (lineage, serial):
                     return None
-                if now is not None and now.reject is not None and now.reject["plan"] in (plan_id, now.expected):
+                if now is not None and now.reject is not None and now.refuses(serial):
                     return Refusal("Rejected", f"`{now.pod}` refused the plan: {now.reject['code']}: {now.reject['message']}")
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
                 await self._sessions.change(left)
+                self._sessions.read()
         names = ", ".join(f"`{session.pod}`" for session in group[:2])
         self._warn("CanarySilent", f"{names} did not answer an offer within {CANARY_S} s; the plan is published without")
         return None
@@ -155,12 +168,3 @@ def _by_version(sessions: Iterable[Session]) -> list[list[Session]]:
         if session.role == "gateway" and session.parked:
             groups.setdefault(session.version, []).append(session)
     return list(groups.values())
-
-
-def _astray(session: Session, published: Published) -> bool:
-    if session.lineage != published.lineage:
-        return False
-    if session.serial > published.serial:
-        return True
-    same = session.current and session.serial == published.serial > 0
-    return same and session.expected != "" and session.plan not in ("", session.expected)

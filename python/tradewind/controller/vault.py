@@ -41,17 +41,21 @@ class Room:
 class Vault:
     """Follows the namespaces it is told to. `changed` is told of every change."""
 
-    def __init__(self, kube: Kube, kind: Kind, changed: Callable[[], None], refused: Callable[[], None]) -> None:
+    def __init__(
+        self, kube: Kube, kind: Kind, permitted_s: int, changed: Callable[[], None], refused: Callable[[], None]
+    ) -> None:
         self._kube = kube
         self._kind = kind
+        # The API server asks what is permitted when a watch begins: one that ends in time finds out what was revoked.
+        self._query = {"timeoutSeconds": str(permitted_s)}
         self._changed = changed
         self._refused = refused
         self._rooms: dict[str, Room] = {}
         self.revision = 0
         """The newest version of the cluster that any of it is of: of two replicas' words the later one counts."""
 
-    async def follow(self, namespaces: Iterable[str], patience_s: float) -> None:
-        """Follows these namespaces and no other, and waits until each was read, or may not be, or the time is over."""
+    async def follow(self, namespaces: Iterable[str], patience_s: float) -> bool:
+        """Follows these namespaces and no other; whether, after some patience, each was read or may not be."""
         wanted = set(namespaces)
         for gone in self._rooms.keys() - wanted:
             self._rooms.pop(gone).task.cancel()
@@ -64,6 +68,8 @@ class Vault:
             _, late = await asyncio.wait(waiting, timeout=patience_s)
             for task in late:
                 task.cancel()
+            return not late
+        return True
 
     def stop(self) -> None:
         """Forgets everything."""
@@ -133,7 +139,7 @@ class Vault:
                 self._changed()
 
         path = f"/api/v1/namespaces/{namespace}/{self._kind}"
-        await Informer(self._kube, path, {}, replace, apply, forbidden).run()
+        await Informer(self._kube, path, self._query, replace, apply, forbidden).run()
 
     def _ours(self, body: Object) -> bool:
         return self._kind == "secrets" or not body["metadata"]["name"].endswith("kube-root-ca.crt")

@@ -131,7 +131,8 @@ impl Keys {
     /// The caller of a request.
     ///
     /// # Errors
-    /// `unauthorized` without a known key; `forbidden` from another host, or its web page, where there are no keys.
+    /// `unauthorized` without a known key; `forbidden` from another host, or its web page, where there are no keys;
+    /// `identity_unavailable` where nobody can be known yet.
     pub fn caller(&self, headers: &HeaderMap, peer: Peer) -> Result<Arc<Caller>, Error> {
         let Some(by_hash) = &self.by_hash else {
             if peer.address.is_some_and(|address| !address.to_canonical().is_loopback()) {
@@ -150,14 +151,15 @@ impl Keys {
             }
             return Ok(Arc::clone(&self.anonymous));
         };
+        if self.pending {
+            // Nor is it known whether keys will be needed: a sidecar's callers have none.
+            return Err(Error::new(Code::IdentityUnavailable, "", "callers' keys have not come from the controller yet").after(1000));
+        }
         let key = presented(headers).ok_or_else(|| {
             Error::new(Code::Unauthorized, "", "no key; expected `Authorization: Bearer <key>`, `api-key` or `x-api-key`")
         })?;
         let hash: [u8; 32] = Sha256::digest(key).into();
-        by_hash.get(&hash).cloned().ok_or_else(|| match self.pending {
-            true => Error::new(Code::IdentityUnavailable, "", "callers' keys have not come from the controller yet").after(1000),
-            false => Error::new(Code::Unauthorized, "", "this key is not known"),
-        })
+        by_hash.get(&hash).cloned().ok_or_else(|| Error::new(Code::Unauthorized, "", "this key is not known"))
     }
 }
 
@@ -214,6 +216,14 @@ mod tests {
         for (name, value) in [("authorization", "Bearer abd"), ("authorization", "Basic abc"), ("authorization", ""), ("cookie", "abc")] {
             assert_eq!(check(name, value), Err(Code::Unauthorized), "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn until_keys_come_nobody_is_told_that_his_is_wrong() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(Keys::pending().caller(&headers, Peer::default()).unwrap_err().code, Code::IdentityUnavailable);
+        headers.insert("api-key", "abc".parse().unwrap());
+        assert_eq!(Keys::pending().caller(&headers, Peer::default()).unwrap_err().code, Code::IdentityUnavailable);
     }
 
     #[test]

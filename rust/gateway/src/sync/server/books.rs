@@ -231,13 +231,21 @@ impl Books {
         })
     }
 
-    /// Notes what a data plane is to have.
+    /// Notes what a data plane is to have. One that has another plan of the same serial is told of: nothing else will change.
     pub fn expect(&self, ticket: &Ticket<'_>, publication: &Publication, rendering: &Rendering) {
         let expected = Expected { lineage: publication.lineage.clone(), serial: publication.serial, plan: rendering.id.clone() };
+        let mut strays = false;
         self.with(ticket, |session| {
+            let report = &session.report;
+            let same_serial = (&report.lineage, report.serial) == (&expected.lineage, expected.serial);
+            let news = session.expected.as_ref() != Some(&expected);
+            strays = news && same_serial && report.have.plan.as_deref() != Some(&*expected.plan);
             session.expected = Some(expected);
             session.lacks.clone_from(&rendering.lacks);
         });
+        if strays {
+            self.bell.ring();
+        }
     }
 
     /// Notes that an answer is sent, or says when it may be sent again.

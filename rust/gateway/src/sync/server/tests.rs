@@ -273,6 +273,19 @@ fn an_offer_goes_to_one_session_and_is_forgotten_when_withdrawn() {
 }
 
 #[test]
+fn one_that_has_another_plan_of_the_published_serial_is_told_of() {
+    let place = place(json!({}));
+    let parked = place.gateway("g0").park(json!({"schema": 3, "lineage": "l", "serial": 2, "have": {"plan": "sha256:offered"}}));
+    place.rung();
+    place.parked("g0");
+    let id = place.server.publish("l", 2, &plan("m")).unwrap();
+    place.rung();
+    assert_eq!(place.session("g0")["expected"], json!({"lineage": "l", "serial": 2, "plan": id}));
+    place.server.stop();
+    assert_eq!(parked.join().unwrap().1, 204);
+}
+
+#[test]
 fn several_data_planes_may_try_a_plan_at_once() {
     let place = place(json!({}));
     let pods = ["g0", "g1"].map(|pod| place.gateway(pod).park(empty()));
