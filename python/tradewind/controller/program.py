@@ -278,10 +278,11 @@ class Controller:
         )
         outcome = await asyncio.to_thread(reconcile.run, snapshot, self.memory)
         self.metrics.passes.observe(time.monotonic() - began)
-        self.outcome = outcome
         self._hand_out_keys(outcome)
         if self.leads:
             await self.publisher.publish(outcome)
+        # Not before: a status would say that the plan is on its way, and be written again when it is there.
+        self.outcome = outcome
         self.settle()
 
     async def _follow(self, customs: Iterable[Custom]) -> None:
