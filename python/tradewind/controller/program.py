@@ -308,9 +308,7 @@ class Controller:
 
     def _hand_out_keys(self, outcome: Outcome) -> None:
         """Credentials of this plan and of the one in service, and the callers' keys: over the channel, and nowhere else."""
-        names = set(outcome.credentials)
-        if self.publisher.published is not None and self.publisher.published.plan:
-            names |= _credentials(self.publisher.published.plan)
+        names = outcome.credentials | self._published_credentials()
         values: dict[str, str] = {}
         for name in sorted(names):
             namespace, secret, key = name.split("/", 2)
@@ -321,6 +319,14 @@ class Controller:
         if document != self._keys:
             self._keys = document
             self.server.set_keys(document)
+
+    def _published_credentials(self) -> frozenset[str]:
+        published = self.publisher.published
+        if published is None or not published.plan:
+            return frozenset()
+        if self.outcome is not None and self.outcome.plan == published.plan:
+            return self.outcome.credentials
+        return _credentials(published.plan)
 
     # Statuses.
 
@@ -583,8 +589,9 @@ async def _gated(gate: asyncio.Semaphore, write: Coroutine[Any, Any, None]) -> N
         await write
 
 
-def _credentials(plan: bytes) -> set[str]:
-    return {model["upstream"]["credential"] for model in json.loads(plan)["models"] if "credential" in model["upstream"]}
+def _credentials(plan: bytes) -> frozenset[str]:
+    models = json.loads(plan)["models"]
+    return frozenset(model["upstream"]["credential"] for model in models if "credential" in model["upstream"])
 
 
 def _decoded(found: Object | None) -> dict[str, bytes]:

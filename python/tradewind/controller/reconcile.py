@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from tradewind.artifacts.predictor import Predictors
@@ -107,7 +108,7 @@ class Outcome:
     verdicts: Mapping[Key, Verdict]
     kept: Mapping[Key, Form]
 
-    @property
+    @cached_property
     def credentials(self) -> frozenset[str]:
         """Names of the credentials that the plan needs, `namespace/secret/key`."""
         models = self.assembled.plan.models
