@@ -14,6 +14,8 @@ from tradewind.controller.program import Controller
 from tradewind.errors import TradewindError
 from tradewind.settings import controller_from_environment
 
+IDLE_S = 0.05
+"""Seconds that kopf holds an object's last event in memory, for the case that another one follows."""
 GROUP, VERSION = "tradewind.dev", "v1alpha1"
 
 
@@ -76,5 +78,6 @@ def configure(given: kopf.OperatorSettings) -> None:
     given.networking.request_timeout = kube.REQUEST_S
     given.networking.connect_timeout = 5
     given.watching.chunk_size = kube.PAGE
+    given.queueing.idle_timeout = IDLE_S
     given.execution.max_workers = 4
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)

@@ -443,10 +443,9 @@ class Controller:
     async def _list(self, shelf: Shelf[Any], path: str, kind: str | None = None) -> None:
         settled = 0
         for _ in range(2):
-            found, version = await self.kube.items(path)
             # Items of a list do not say their kind.
-            bodies = [{"kind": kind, **body} for body in found] if kind is not None else found
-            replaced = shelf.replace(bodies, int(version), kind, settled=settled)
+            found, version = await self.kube.items(path, cut=lambda body: shelf.cut({"kind": kind, **body}))
+            replaced = shelf.replace(found, int(version), kind, settled=settled)
             if replaced.ghosts:
                 self.metrics.ghosts.inc(len(replaced.ghosts))
                 log.warning("gone without an event: %s", ", ".join(map(str, replaced.ghosts[:10])))
@@ -461,7 +460,7 @@ class Controller:
             self.kube,
             path,
             {"labelSelector": self.settings.gateway_selector},
-            lambda found, version: _ignore(self.pods.replace(found, version, settled=self.pods.newest())),
+            lambda found, version: _ignore(self.pods.replace(map(self.pods.cut, found), version, settled=self.pods.newest())),
             self.pods.apply,
             _refused,
         )
