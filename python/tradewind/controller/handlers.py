@@ -9,7 +9,7 @@ from typing import Any
 import kopf
 
 from tradewind.artifacts import predictor
-from tradewind.controller import kube
+from tradewind.controller import kube, memory
 from tradewind.controller.program import Controller
 from tradewind.errors import TradewindError
 from tradewind.settings import controller_from_environment
@@ -22,6 +22,7 @@ GROUP, VERSION = "tradewind.dev", "v1alpha1"
 @kopf.on.startup()
 async def start(memo: Any, settings: kopf.OperatorSettings, **_: Any) -> None:
     """Builds the controller and starts it."""
+    memory.begin()
     configure(settings)
     ours = memo.get("settings") or controller_from_environment(os.environ)
     memo.controller = Controller(ours, await kube.connect(), predictor.read(ours.predictor))

@@ -20,7 +20,7 @@ from typing import Any
 from tradewind import core
 from tradewind.artifacts import download, predictor
 from tradewind.artifacts.predictor import Artifact, Predictors
-from tradewind.controller import events, identity, metrics, plane, reconcile, references, status
+from tradewind.controller import events, identity, memory, metrics, plane, reconcile, references, status
 from tradewind.controller.conditions import Condition
 from tradewind.controller.kube import APPLY, ApiError, Informer, Kube, Object, Unreachable, backoff
 from tradewind.controller.lease import Lease
@@ -282,8 +282,10 @@ class Controller:
         if self.leads:
             await self.publisher.publish(outcome)
         # Not before: a status would say that the plan is on its way, and be written again when it is there.
-        self.outcome = outcome
+        first, self.outcome = self.outcome is None, outcome
         self.settle()
+        if first:
+            await asyncio.to_thread(memory.settle)
 
     async def _follow(self, customs: Iterable[Custom]) -> None:
         """Secrets are read where a pool or a policy is, whose callers have keys there; profiles where a pool refers to them."""
@@ -426,6 +428,7 @@ class Controller:
             await asyncio.sleep(self.settings.resync_s)
             try:
                 await self.resync()
+                await asyncio.to_thread(memory.trim)
                 self.publisher.reconsider()
                 self.dirty()
                 self.settle()

@@ -67,7 +67,8 @@ class Form:
         """As resources are read from."""
         kind, namespace, name = self.key
         metadata = {"name": name, "namespace": namespace}
-        value = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": from_json(self.spec, cache_strings="all")}
+        spec = from_json(self.spec, cache_strings="all")
+        value = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
         return Document(str(self.key), value, {(): 0}, self.created)
 
 
