@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tradewind.controller.store import Custom, Key, Pod, Service, Shelf
+from tradewind.controller.store import Custom, Key, Pod, Replaced, Service, Shelf
 
 POOL = Key("ModelPool", "a", "chat")
 
@@ -40,6 +40,9 @@ class Seen:
     def _touch(self) -> None:
         self.touched += 1
 
+    def replace(self, bodies: list[dict[str, Any]], version: int, settled: int = 0) -> Replaced:
+        return self.shelf.replace(map(self.shelf.cut, bodies), version, settled=settled)
+
     @property
     def versions(self) -> dict[str, int]:
         return {key.name: custom.version for key, custom in self.shelf.all().items()}
@@ -52,6 +55,14 @@ def test_a_status_is_no_change_of_what_a_pass_looks_at() -> None:
     assert (seen.changed, seen.touched) == (1, 1)
     seen.shelf.apply("MODIFIED", pool(3, generation=2))
     assert seen.changed == 2
+
+
+def test_states_that_differ_in_their_status_share_their_spec() -> None:
+    seen = Seen()
+    seen.shelf.apply("ADDED", pool(1))
+    before = seen.shelf.all()[POOL]
+    seen.shelf.apply("MODIFIED", pool(2, status="new"))
+    assert seen.shelf.all()[POOL].spec is before.spec
 
 
 def test_an_older_event_does_not_undo_a_newer_one() -> None:
@@ -73,7 +84,7 @@ def test_a_list_removes_what_no_event_told_of() -> None:
     seen = Seen()
     seen.shelf.apply(None, pool(1))
     seen.shelf.apply(None, pool(2, name="gone"))
-    replaced = seen.shelf.replace([pool(1)], version=7)
+    replaced = seen.replace([pool(1)], version=7)
     assert (seen.versions, replaced.ahead) == ({"chat": 1}, False)
     assert [key.name for key in replaced.ghosts] == ["gone"]
 
@@ -84,9 +95,9 @@ def test_a_list_does_not_remove_what_came_after_it() -> None:
     assert seen.shelf.replace([], version=7).ahead
     assert seen.versions == {"new": 8}
     # A second list that is newer finds it; one that is still older comes from a cluster that went back.
-    assert not seen.shelf.replace([pool(8, name="new")], version=9, settled=8).ahead
+    assert not seen.replace([pool(8, name="new")], version=9, settled=8).ahead
     assert seen.versions == {"new": 8}
-    assert not seen.shelf.replace([pool(3, name="old")], version=4, settled=8).ahead
+    assert not seen.replace([pool(3, name="old")], version=4, settled=8).ahead
     assert seen.versions == {"old": 3}
 
 

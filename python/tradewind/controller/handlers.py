@@ -9,18 +9,21 @@ from typing import Any
 import kopf
 
 from tradewind.artifacts import predictor
-from tradewind.controller import kube
+from tradewind.controller import kube, memory
 from tradewind.controller.program import Controller
 from tradewind.controller.store import Shelf
 from tradewind.errors import TradewindError
 from tradewind.settings import controller_from_environment
 
+IDLE_S = 0.05
+"""Seconds that kopf holds an object's last event in memory, for the case that another one follows."""
 GROUP, VERSION = "tradewind.dev", "v1alpha1"
 
 
 @kopf.on.startup()
 async def start(memo: Any, settings: kopf.OperatorSettings, **_: Any) -> None:
     """Builds the controller and starts it."""
+    memory.begin()
     configure(settings)
     ours = memo.get("settings") or controller_from_environment(os.environ)
     memo.controller = Controller(ours, await kube.connect(), predictor.read(ours.predictor))
@@ -85,5 +88,6 @@ def configure(given: kopf.OperatorSettings) -> None:
     given.networking.connect_timeout = 5
     given.networking.error_backoffs = kube.BACKOFFS
     given.watching.chunk_size = kube.PAGE
+    given.queueing.idle_timeout = IDLE_S
     given.execution.max_workers = 4
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)

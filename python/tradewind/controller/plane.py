@@ -116,6 +116,11 @@ class Member:
     uid: str
     session: Session | None
 
+    @property
+    def lacks(self) -> frozenset[str]:
+        """Features of the plan that it cannot enforce."""
+        return frozenset(self.session.lacks) if self.session is not None else frozenset()
+
     def routes_by(self, lineage: str, serial: int) -> bool:
         """Whether it has acknowledged this serial or a later one."""
         session = self.session

@@ -20,7 +20,7 @@ from typing import Any
 from tradewind import core
 from tradewind.artifacts import download, predictor
 from tradewind.artifacts.predictor import Artifact, Predictors
-from tradewind.controller import events, identity, metrics, plane, reconcile, references, status
+from tradewind.controller import events, identity, memory, metrics, plane, reconcile, references, status
 from tradewind.controller.conditions import Condition
 from tradewind.controller.kube import APPLY, ApiError, Informer, Kube, Object, Unreachable, backoff
 from tradewind.controller.lease import Lease
@@ -291,12 +291,14 @@ class Controller:
         )
         outcome = await asyncio.to_thread(reconcile.run, snapshot, self.memory)
         self.metrics.passes.observe(time.monotonic() - began)
-        self.outcome = outcome
         self._hand_out_keys(outcome)
+        first, self.outcome = self.outcome is None, outcome
         self.settle()
         if self.leads:
             await self.publisher.publish(outcome)
         self.settle()
+        if first:
+            await asyncio.to_thread(memory.settle)
 
     async def _follow(self, customs: Iterable[Custom]) -> bool:
         """Secrets are read where a pool or a policy is, whose callers have keys there; profiles where a pool refers to them.
@@ -324,9 +326,7 @@ class Controller:
 
     def _hand_out_keys(self, outcome: Outcome) -> None:
         """Credentials of this plan and of the one in service, and the callers' keys: over the channel, and nowhere else."""
-        names = set(outcome.credentials)
-        if self.publisher.published is not None and self.publisher.published.plan:
-            names |= _credentials(self.publisher.published.plan)
+        names = outcome.credentials | self._published_credentials()
         values: dict[str, str] = {}
         for name in sorted(names):
             namespace, secret, key = name.split("/", 2)
@@ -339,6 +339,14 @@ class Controller:
             published = self.publisher.published
             revision = max(self.secrets.revision, int(published.version) if published is not None else 0)
             self.server.set_keys(json.dumps({**keys, "revision": revision}).encode())
+
+    def _published_credentials(self) -> frozenset[str]:
+        published = self.publisher.published
+        if published is None or not published.plan:
+            return frozenset()
+        if self.outcome is not None and self.outcome.plan == published.plan:
+            return self.outcome.credentials
+        return _credentials(published.plan)
 
     # Statuses.
 
@@ -443,6 +451,7 @@ class Controller:
             try:
                 await self.resync()
                 attempt = 0
+                await asyncio.to_thread(memory.trim)
                 self.publisher.reconsider()
                 self.dirty()
                 self.settle()
@@ -462,10 +471,9 @@ class Controller:
     async def _list(self, shelf: Shelf[Any], path: str, kind: str | None = None) -> None:
         settled = 0
         for _ in range(2):
-            found, version = await self.kube.items(path)
             # Items of a list do not say their kind.
-            bodies = [{"kind": kind, **body} for body in found] if kind is not None else found
-            replaced = shelf.replace(bodies, int(version), kind, settled=settled)
+            found, version = await self.kube.items(path, cut=lambda body: shelf.cut({"kind": kind, **body}))
+            replaced = shelf.replace(found, int(version), kind, settled=settled)
             if replaced.ghosts:
                 self.metrics.ghosts.inc(len(replaced.ghosts))
                 log.warning("gone without an event: %s", ", ".join(map(str, replaced.ghosts[:10])))
@@ -480,7 +488,7 @@ class Controller:
             self.kube,
             path,
             {"labelSelector": self.settings.gateway_selector},
-            lambda found, version: _ignore(self.pods.replace(found, version, settled=self.pods.newest())),
+            lambda found, version: _ignore(self.pods.replace(map(self.pods.cut, found), version, settled=self.pods.newest())),
             self.pods.apply,
             _refused,
         )
@@ -610,8 +618,9 @@ async def _gated(gate: asyncio.Semaphore, write: Coroutine[Any, Any, None]) -> N
         await write
 
 
-def _credentials(plan: bytes) -> set[str]:
-    return {model["upstream"]["credential"] for model in json.loads(plan)["models"] if "credential" in model["upstream"]}
+def _credentials(plan: bytes) -> frozenset[str]:
+    models = json.loads(plan)["models"]
+    return frozenset(model["upstream"]["credential"] for model in models if "credential" in model["upstream"])
 
 
 def _decoded(found: Object | None) -> dict[str, bytes]:

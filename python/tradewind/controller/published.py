@@ -18,7 +18,7 @@ from tradewind.controller.store import Key
 LARGEST = 900 << 10
 """Bytes of both parts, compressed: a ConfigMap holds 1 MiB, and an API server's request is little larger."""
 PLAN = "plan.json.gz"
-SOURCES = "sources.json.gz"
+SOURCES = "sources.jsonl.gz"
 
 
 class PlanTooLarge(Exception):
@@ -93,8 +93,8 @@ class Place:
             raise _overtaken(error) from error
 
     def _body(self, serial: int, plan: bytes, plan_id: str, sources: Mapping[Key, Source]) -> Object:
-        rows = {str(key): {**_row(source.form), "since": source.since} for key, source in sorted(sources.items())}
-        parts = {PLAN: _packed(plan), SOURCES: _packed(json.dumps(rows).encode())}
+        rows = b"".join(_row(source) for _, source in sorted(sources.items()))
+        parts = {PLAN: _packed(plan), SOURCES: _packed(rows)}
         size = sum(len(part) for part in parts.values())
         if size > LARGEST:
             raise PlanTooLarge(f"the plan takes {size} bytes of {LARGEST} that one ConfigMap holds, compressed")
@@ -121,22 +121,26 @@ def decode(found: Object, plan: bytes | None = None, sources: Mapping[Key, Sourc
     )
 
 
+def _row(source: Source) -> bytes:
+    """Two lines of JSON: what it is, and its spec as it stands, which is the larger part and need not be read for that."""
+    form = source.form
+    head = [*form.key, form.uid, form.generation, form.created, source.since]
+    return json.dumps(head).encode() + b"\n" + form.spec + b"\n"
+
+
 def _sources(found: Object) -> dict[Key, Source]:
-    text = _unpacked(found, SOURCES)
+    lines = _unpacked(found, SOURCES).splitlines()
     try:
-        rows = json.loads(text or b"{}")
-        return {Key(*name.split("/")): _source(Key(*name.split("/")), row) for name, row in rows.items()}
-    except (ValueError, KeyError, TypeError):
+        rows = [_source(head, spec) for head, spec in zip(lines[::2], lines[1::2], strict=True)]
+        return {source.form.key: source for source in rows}
+    except (ValueError, TypeError):
         return {}
 
 
-def _source(key: Key, row: Object) -> Source:
-    spec = json.dumps(row["spec"], separators=(",", ":"), sort_keys=True).encode()
-    return Source(Form(key, row["uid"], row["generation"], row["created"], spec), row["since"])
-
-
-def _row(form: Form) -> Object:
-    return {"uid": form.uid, "generation": form.generation, "created": form.created, "spec": json.loads(form.spec)}
+def _source(head: bytes, spec: bytes) -> Source:
+    kind, namespace, name, uid, generation, created, since = json.loads(head)
+    json.loads(spec)
+    return Source(Form(Key(kind, namespace, name), uid, generation, created, spec), since)
 
 
 def _since(old: Published, key: Key, form: Form, serial: int) -> int:

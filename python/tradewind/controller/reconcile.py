@@ -7,12 +7,14 @@ revoked or is missing is gone.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
+
+from pydantic_core import from_json
 
 from tradewind.artifacts.predictor import Predictors
 from tradewind.controller import references
@@ -65,7 +67,8 @@ class Form:
         """As resources are read from."""
         kind, namespace, name = self.key
         metadata = {"name": name, "namespace": namespace}
-        value = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": json.loads(self.spec)}
+        spec = from_json(self.spec, cache_strings="all")
+        value = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
         return Document(str(self.key), value, {(): 0}, self.created)
 
 
@@ -107,7 +110,7 @@ class Outcome:
     verdicts: Mapping[Key, Verdict]
     kept: Mapping[Key, Form]
 
-    @property
+    @cached_property
     def credentials(self) -> frozenset[str]:
         """Names of the credentials that the plan needs, `namespace/secret/key`."""
         models = self.assembled.plan.models

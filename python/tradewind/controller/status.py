@@ -87,11 +87,9 @@ def _acknowledged(custom: Custom, lineage: str, since: int, situation: Situation
     if not plane.members:
         what = "no gateway is Ready" if plane.gateways else "no gateway exists, and no sidecar is connected"
         return _programmed_is("NoDataPlane", what)
-    unable = [member for member in plane.members if member.session is not None and features(custom) & set(member.session.lacks)]
+    unable = [member for member in plane.members if member.lacks and features(custom) & member.lacks]
     if unable:
-        lacks = ", ".join(
-            sorted(features(custom) & {lack for member in unable if member.session for lack in member.session.lacks})
-        )
+        lacks = ", ".join(sorted(features(custom) & frozenset().union(*(member.lacks for member in unable))))
         return _programmed_is("UnsupportedByDataPlane", f"{_named(unable)} cannot enforce `{lacks}`; upgrade them")
     lacking = plane.lacking(lineage, since)
     if not lacking:

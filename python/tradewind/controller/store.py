@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 Body = Mapping[str, Any]
@@ -40,6 +40,9 @@ class Seen(Protocol):
 
     def same_input(self, other: Any) -> bool:
         """Whether a pass would see no difference to another state of the object."""
+
+    def after(self, known: Any) -> Self:
+        """The same; what is large is shared with an older state that is the same input, for others hold that too."""
 
     @classmethod
     def of(cls, body: Body) -> Self:
@@ -79,6 +82,10 @@ class Custom:
         same = isinstance(other, Custom) and (self.uid, self.generation) == (other.uid, other.generation)
         return same and self.spec == other.spec
 
+    def after(self, known: Custom) -> Custom:
+        """With the spec of the older state."""
+        return replace(self, spec=known.spec)
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -102,6 +109,10 @@ class Service:
         """Whether type and ports are the same."""
         return bool(self == other)
 
+    def after(self, _: Any) -> Self:
+        """Nothing of it is large."""
+        return self
+
 
 @dataclass(frozen=True)
 class Namespace:
@@ -122,6 +133,10 @@ class Namespace:
     def same_input(self, other: Any) -> bool:
         """Whether the labels are the same."""
         return bool(self == other)
+
+    def after(self, _: Any) -> Self:
+        """Nothing of it is large."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +163,10 @@ class Pod:
     def same_input(self, other: Any) -> bool:
         """Whether readiness and account are the same."""
         return bool(self == other)
+
+    def after(self, _: Any) -> Self:
+        """Nothing of it is large."""
+        return self
 
 
 Kept = TypeVar("Kept", bound=Seen)
@@ -193,13 +212,17 @@ class Shelf(Generic[Kept]):
         """The largest version of what is held."""
         return max((kept.version for kept in self._objects.values()), default=0)
 
-    def replace(self, bodies: Iterable[Body], version: int, kind: str | None = None, *, settled: int = 0) -> Replaced:
+    def cut(self, body: Body) -> Kept:
+        """What is held of an object."""
+        return self._kind.of(body)
+
+    def replace(self, listed: Iterable[Kept], version: int, kind: str | None = None, *, settled: int = 0) -> Replaced:
         """Takes a complete list (of one kind, where the shelf holds several) that is of a version.
 
         What the shelf knows from later events is kept, except up to the version `settled`, which was known before the list was
         asked for: if the list is older than that, the cluster has gone back, and the list is right.
         """
-        found = {kept.key: kept for kept in map(self._kind.of, bodies)}
+        found = {kept.key: kept for kept in listed}
         mine = {key: kept for key, kept in self._objects.items() if kind in (None, key.kind)}
         ahead = {key for key, kept in mine.items() if kept.version > max(version, settled)}
         ghosts = tuple(key for key in mine if key not in found and key not in ahead)
@@ -214,8 +237,10 @@ class Shelf(Generic[Kept]):
 
     def _put(self, found: Kept) -> None:
         known = self._objects.get(found.key)
-        self._objects[found.key] = found
-        if not found.same_input(known):
+        if known is None or not found.same_input(known):
+            self._objects[found.key] = found
             self._changed()
-        elif known is None or known.version != found.version:
+            return
+        self._objects[found.key] = found.after(known)
+        if known.version != found.version:
             self._touched()
