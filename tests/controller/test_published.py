@@ -12,7 +12,7 @@ import pytest
 
 from tradewind.controller import conditions, published
 from tradewind.controller.kube import ApiError
-from tradewind.controller.published import Overtaken, Place, PlanTooLarge, Published
+from tradewind.controller.published import Draft, Overtaken, Place, PlanTooLarge, Published
 from tradewind.controller.reconcile import Form
 from tradewind.controller.store import Key
 
@@ -46,7 +46,11 @@ def place(server: Server) -> Place:
 
 
 def write(server: Server, old: Published, serial: int, form: Form = FORM) -> Published:
-    return asyncio.run(place(server).replace(old, serial, b'{"plan":1}', "sha256:x", {form.key: form}))
+    return asyncio.run(place(server).replace(old, serial, draft(form)))
+
+
+def draft(form: Form = FORM, *, carried: bool = True, plan: bytes = b'{"plan":1}') -> Draft:
+    return Draft(plan, "sha256:x", {form.key: form}, frozenset({form.key}) if carried else frozenset())
 
 
 def test_what_is_written_is_read_again() -> None:
@@ -69,6 +73,14 @@ def test_a_generation_keeps_the_serial_that_first_carried_it() -> None:
     assert anew.sources[CHAT].since == 4
 
 
+def test_what_left_the_plan_and_came_back_is_carried_since_it_came_back() -> None:
+    server = Server()
+    first = write(server, asyncio.run(place(server).create()), 1)
+    gone = asyncio.run(place(server).replace(first, 2, draft(carried=False)))
+    assert (gone.sources[CHAT].since, gone.carried, gone.kept) == (None, frozenset(), {CHAT: FORM})
+    assert write(server, gone, 3).sources[CHAT].since == 3
+
+
 def test_a_stale_write_is_refused_by_the_api_server() -> None:
     server = Server()
     first = write(server, asyncio.run(place(server).create()), 1)
@@ -84,7 +96,7 @@ def test_a_plan_that_does_not_fit_is_not_written() -> None:
     first = asyncio.run(place(server).create())
     noise = os.urandom(published.LARGEST)
     with pytest.raises(PlanTooLarge, match="one ConfigMap holds"):
-        asyncio.run(place(server).replace(first, 1, noise, "sha256:x", {}))
+        asyncio.run(place(server).replace(first, 1, draft(plan=noise)))
     assert server.version == 1
 
 

@@ -130,3 +130,23 @@ def test_a_service_without_ports_has_none() -> None:
     meta = {"name": "s", "namespace": "a", "uid": "x", "resourceVersion": "1"}
     service = Service.of({"metadata": meta, "spec": {"type": "ExternalName"}})
     assert (service.external, service.ports) == (True, frozenset())
+
+
+def test_what_was_deleted_is_not_brought_back_by_an_older_word() -> None:
+    seen = Seen()
+    seen.shelf.apply("ADDED", pool(3))
+    seen.shelf.apply("DELETED", pool(6))
+    seen.shelf.apply("MODIFIED", pool(5))  # Such as the answer to our own patch.
+    assert seen.replace([pool(3)], version=4).ahead  # A list that began before.
+    assert seen.versions == {}
+    seen.shelf.apply("ADDED", pool(7, uid="u2"))
+    assert seen.versions == {"chat": 7}
+
+
+def test_a_cluster_that_went_back_brings_back_what_was_deleted() -> None:
+    seen = Seen()
+    seen.shelf.apply("ADDED", pool(3))
+    seen.shelf.apply("DELETED", pool(6))
+    assert seen.replace([pool(3)], version=4).ahead
+    assert not seen.replace([pool(3)], version=5, settled=seen.shelf.newest()).ahead
+    assert seen.versions == {"chat": 3}

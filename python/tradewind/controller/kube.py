@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+log = logging.getLogger("tradewind.controller")
 
 Object = dict[str, Any]
 
@@ -69,9 +72,12 @@ class Kube:
             raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
         finally:
             response.release()
-        document: Object = json.loads(text) if text else {}
         if response.status >= 400:
-            raise ApiError(response.status, str(document.get("reason", "")), str(document.get("message", "")))
+            raise _refusal(response.status, text)
+        try:
+            document: Object = json.loads(text) if text else {}
+        except ValueError as error:
+            raise Unreachable(f"{method} {path}: the answer is no JSON") from error
         return document
 
     async def get(self, path: str) -> Object | None:
@@ -132,8 +138,7 @@ class Kube:
         response = await self._send("GET", path, asked, None, "application/json", timeout)
         try:
             if response.status >= 400:
-                document = json.loads(await response.read())
-                raise ApiError(response.status, str(document.get("reason", "")), str(document.get("message", "")))
+                raise _refusal(response.status, await response.read())
             async for line in response.content:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -155,21 +160,29 @@ class Kube:
         patience: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": "application/json", "Content-Type": content}
-        parts = await self.client.param_serialize(
-            method,
-            path,
-            query_params=list((query or {}).items()),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        _, url, sent, _, _ = parts
         try:
+            _, url, sent, _, _ = await self.client.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
             answer = await self.client.rest_client.request(method, url, headers=sent, body=body, _request_timeout=patience)  # type: ignore[no-untyped-call]
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ConfigException) as error:
             raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+def _refusal(status: int, text: bytes) -> ApiError:
+    """What stands before an API server, and the server itself when it is busy, refuse in plain text."""
+    try:
+        document = json.loads(text)
+        return ApiError(status, str(document["reason"]), str(document["message"]))
+    except (ValueError, KeyError, TypeError):
+        return ApiError(status, "", text[:200].decode(errors="replace").strip() or f"status {status}")
 
 
 async def connect() -> Kube:
@@ -210,12 +223,16 @@ class Informer:
             except ApiError as error:
                 if error.status == 403 and refused:
                     self.forbidden(error)
-                    await asyncio.sleep(FORBIDDEN_S)
+                    await asyncio.sleep(FORBIDDEN_S if attempt < FORBIDDEN_SOON else FORBIDDEN_LATER_S * random.uniform(0.5, 1))
+                    attempt += 1
                 elif error.status == 403 and await self.kube.knows_roles():
                     refused = True  # If it says so again.
                 elif error.status != 410:
                     attempt = await backoff(attempt)
             except Unreachable:
+                attempt = await backoff(attempt)
+            except Exception:  # One odd answer must not end the watch, which nobody would miss.
+                log.exception("the watch of %s begins anew", self.path)
                 attempt = await backoff(attempt)
 
     async def _follow(self, version: str) -> None:
@@ -227,7 +244,11 @@ class Informer:
 
 
 FORBIDDEN_S = 5.0
-"""Seconds between looks at what we may not read: how soon a new RoleBinding is noticed."""
+"""Seconds between looks at what we may not read: how soon a new RoleBinding is noticed, in the first minutes."""
+FORBIDDEN_SOON = 24
+"""Looks after which nobody seems to mean to permit it."""
+FORBIDDEN_LATER_S = 60.0
+"""Seconds between looks from then on, so that hundreds of closed namespaces cost little."""
 
 
 async def backoff(attempt: int) -> int:

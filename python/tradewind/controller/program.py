@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import functools
 import json
 import logging
 import os
@@ -11,6 +13,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,14 +29,14 @@ from tradewind.controller.kube import APPLY, ApiError, Informer, Kube, Object, U
 from tradewind.controller.lease import Lease
 from tradewind.controller.metrics import Metrics
 from tradewind.controller.plane import Plane, Sessions
-from tradewind.controller.published import Overtaken, Place, decode
+from tradewind.controller.published import Overtaken, Place, Published, decode
 from tradewind.controller.publisher import Publisher
-from tradewind.controller.reconcile import Memory, Outcome, Snapshot
+from tradewind.controller.reconcile import Form, Memory, Outcome, Snapshot
 from tradewind.controller.status import Situation
-from tradewind.controller.store import Custom, Namespace, Pod, Service, Shelf
-from tradewind.controller.trust import Trust
+from tradewind.controller.store import Custom, Key, Namespace, Pod, Service, Shelf
+from tradewind.controller.trust import LEAF_RENEW_HOURS, Trust
 from tradewind.controller.vault import Vault
-from tradewind.errors import TradewindError
+from tradewind.errors import TradewindError, UsageError, listed
 from tradewind.settings import ControllerSettings
 
 log = logging.getLogger("tradewind.controller")
@@ -48,6 +51,8 @@ WRITERS = 16
 """Statuses written at once."""
 RELIST_S = 1.0
 """Seconds from the first sign of a watch that begins anew to a complete list: kopf tells of its objects one by one."""
+FETCHERS = 2
+"""Predictors fetched at once."""
 FETCH_AGAIN_S = 30
 """Seconds after which a predictor that could not be fetched is tried again."""
 RESOURCES = {"ModelPool": "modelpools", "RoutingPolicy": "routingpolicies"}
@@ -84,6 +89,11 @@ class Replica:
         """From the settings, and the files that a pod has."""
         namespace = settings.namespace or identity.own_namespace() or "tradewind-system"
         accounts = frozenset(part.strip() for part in settings.gateway_accounts.split(",") if part.strip())
+        strange = sorted(account for account in accounts if not account.startswith(f"{namespace}/"))
+        if strange:  # Their pods are not seen, so nothing would wait for them.
+            raise UsageError(
+                f"gateways run in the install's namespace, `{namespace}`; not so {listed(strange)}", "gateway_accounts"
+            )
         return cls(
             namespace, settings.identity or socket.gethostname(), accounts or frozenset({f"{namespace}/tradewind-gateway"})
         )
@@ -135,6 +145,10 @@ class Controller:
             self._threadsafe(self._lost),
         )
         self.memory = Memory()
+        self._retreat_memory = Memory()
+        self._taken_over = False
+        self._issued = ("", 0.0)
+        """By which state of the authority the certificate in use was issued, and when (monotonic seconds)."""
         self.outcome: Outcome | None = None
         self._predictors = _Fetcher(artifact, settings.predictor_cache, self.dirty, trusting=settings.trust_predictor_urls)
         self._behind: dict[str, float] = {}
@@ -153,14 +167,14 @@ class Controller:
         """Reads what is there, as soon as the API server lets it, opens the sync channel, and runs."""
         log.info("replica `%s` of namespace `%s`", self.replica.identity, self.replica.namespace)
         self.server.add_predictor(self._predictors.default.graph)
-        if self.settings.tls:
-            await self._persist("certificates", self._certify)
-        self.address = self.server.listen()
-        await self._persist("the first lists", self._read_all)
         runner = await metrics.serve(
             self.metrics, self.settings.metrics_listen, lambda: self._synced, self._collect, self.server.sessions
         )
         self._closing.append(runner.cleanup)
+        if self.settings.tls:
+            await self._persist("certificates", self._certify)
+        self.address = self.server.listen()
+        await self._persist("the first lists", self._read_all)
         self._run(
             self._passes(),
             self._settles(),
@@ -208,7 +222,7 @@ class Controller:
     @property
     def leads(self) -> bool:
         """Whether this replica may write now."""
-        return self.lease.held
+        return self._taken_over and self.lease.held
 
     def _won(self) -> None:
         log.info("this replica leads")
@@ -223,6 +237,7 @@ class Controller:
     async def _take_over(self) -> None:
         """What the last leader wrote, and what it missed, is read before anything is written."""
         await self._persist("taking over", self._read_all)
+        self._taken_over = True
         self.dirty()
         self.settle()
 
@@ -278,7 +293,6 @@ class Controller:
             # What is not known is not missing. Once it is read, there is another pass.
             log.warning("a pass waits for Secrets or ConfigMaps that the API server has not shown yet")
             return
-        published = self.publisher.published
         snapshot = Snapshot(
             customs=customs,
             namespaces=self.namespaces.all(),
@@ -287,7 +301,7 @@ class Controller:
                 self.services.all(), self.secrets, self.profiles, f"{self.replica.namespace}:{self.settings.account}"
             ),
             predictors=self._predictors.for_policies(customs.values(), self.server.add_predictor),
-            kept=published.kept if published is not None else {},
+            kept=self._kept(),
         )
         outcome = await asyncio.to_thread(reconcile.run, snapshot, self.memory)
         self.metrics.passes.observe(time.monotonic() - began)
@@ -295,10 +309,27 @@ class Controller:
         first, self.outcome = self.outcome is None, outcome
         self.settle()
         if self.leads:
-            await self.publisher.publish(outcome)
+            await self.publisher.publish(outcome, functools.partial(self._retreat, snapshot))
         self.settle()
         if first:
             await asyncio.to_thread(memory.settle)
+
+    def _kept(self) -> Mapping[Key, Form]:
+        """The last valid forms: as they are published, or as this process knows them where somebody deleted that."""
+        published = self.publisher.published
+        if published is not None and published.serial > 0:
+            return published.kept
+        return self.outcome.kept if self.outcome is not None else {}
+
+    async def _retreat(self, snapshot: Snapshot, old: Published) -> Outcome:
+        """The pass over the forms that are published, in the cluster as it is now."""
+        kept = old.kept
+        customs = {
+            key: replace(custom, generation=kept[key].generation, spec=kept[key].spec)
+            for key, custom in snapshot.customs.items()
+            if key in kept and kept[key].uid == custom.uid
+        }
+        return await asyncio.to_thread(reconcile.run, replace(snapshot, customs=customs), self._retreat_memory)
 
     async def _follow(self, customs: Iterable[Custom]) -> bool:
         """Secrets are read where a pool or a policy is, whose callers have keys there; profiles where a pool refers to them.
@@ -403,7 +434,8 @@ class Controller:
         if waiting:
             since = max(publisher.published_at, publisher.publishing_since or 0.0)
             return max(0.0, since + status.ACK_S - time.monotonic()) + 0.005
-        return min((since + status.LATCH_S - now for since in self._behind.values()), default=None) if self._behind else None
+        ends = [since + status.LATCH_S - now for since in self._behind.values()]
+        return min((end for end in ends if end > 0), default=None)
 
     def _plane(self, now: float) -> Plane:
         published = self.publisher.published
@@ -531,7 +563,10 @@ class Controller:
             authority = await trust.advance(authority, [session.trust for session in self.sessions.rows], datetime.now(UTC))
         await trust.show(authority)
         self.server.set_trust(authority.bundle)
-        self.server.set_certificate(*authority.issue(self._names()))
+        issuer, issued_at = self._issued
+        if issuer != authority.version or time.monotonic() - issued_at > LEAF_RENEW_HOURS * 3600:
+            self.server.set_certificate(*authority.issue(self._names()))
+            self._issued = (authority.version, time.monotonic())
 
     async def _certify_by(self, name: str) -> None:
         found = await self.kube.get(f"/api/v1/namespaces/{self.replica.namespace}/secrets/{name}")
@@ -584,23 +619,32 @@ class _Fetcher:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._found: dict[str, Artifact] = {}
         self._failed: dict[str, str] = {}
+        # Threads of their own: a host that answers slowly must not keep passes waiting for one.
+        self._threads = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
 
     def for_policies(self, customs: Iterable[Custom], added: Callable[[bytes], str]) -> Predictors:
-        """What is there by now; the rest is on its way."""
+        """What is there by now of what policies name; the rest is on its way, and what none names any more is forgotten."""
+        named: set[str] = set()
         for custom in customs:
             if b'"sha256"' not in custom.spec:
                 continue
             wanted = json.loads(custom.spec).get("predictor") or {}
             if "url" in wanted and "sha256" in wanted:
                 key = (wanted["url"], "sha256:" + wanted["sha256"].removeprefix("sha256:"))
+                named.add(key[1])
                 if key[1] not in self._found and key not in self._tasks:
                     self._tasks[key] = asyncio.create_task(self._fetch(key, added))
+        for known in (self._found, self._failed):
+            for digest in known.keys() - named:
+                del known[digest]
         return Predictors(self.default, dict(self._found), dict(self._failed))
 
     async def _fetch(self, key: tuple[str, str], added: Callable[[bytes], str]) -> None:
         url, digest = key
         try:
-            artifact = await asyncio.to_thread(predictor.fetch, url, digest, self._folder, self._reachable)
+            loop = asyncio.get_running_loop()
+            fetch = functools.partial(predictor.fetch, url, digest, self._folder, self._reachable)
+            artifact = await loop.run_in_executor(self._threads, fetch)
             await asyncio.to_thread(added, artifact.graph)
         except TradewindError as error:
             self._failed[digest] = error.message
@@ -624,8 +668,6 @@ def _credentials(plan: bytes) -> frozenset[str]:
 
 
 def _decoded(found: Object | None) -> dict[str, bytes]:
-    import base64
-
     return {name: base64.b64decode(value) for name, value in ((found or {}).get("data") or {}).items()}
 
 

@@ -5,6 +5,7 @@ Besides the plan it holds the last valid form of each object, which no data plan
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
@@ -31,10 +32,10 @@ class Overtaken(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """An object in the plan: its last valid form, and since which serial the plan carries this generation."""
+    """An object's last valid form, and since which serial the plan carries it without a break; none where it does not."""
 
     form: Form
-    since: int
+    since: int | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,21 @@ class Published:
     def kept(self) -> dict[Key, Form]:
         """The last valid form of each object."""
         return {key: source.form for key, source in self.sources.items()}
+
+    @property
+    def carried(self) -> frozenset[Key]:
+        """The objects that the plan holds something of."""
+        return frozenset(key for key, source in self.sources.items() if source.since is not None)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What is to be published: a plan, the last valid forms, and which of them the plan carries."""
+
+    plan: bytes = field(repr=False)
+    plan_id: str
+    kept: Mapping[Key, Form]
+    carried: frozenset[Key]
 
 
 @dataclass(frozen=True)
@@ -81,14 +97,18 @@ class Place:
         except ApiError as error:
             raise _overtaken(error) from error
 
-    async def replace(self, old: Published, serial: int, plan: bytes, plan_id: str, forms: Mapping[Key, Form]) -> Published:
+    async def replace(self, old: Published, serial: int, draft: Draft) -> Published:
         """Publishes. Raises `Overtaken` where the ConfigMap is no longer `old`, `PlanTooLarge` before anything is written."""
-        sources = {key: Source(form, _since(old, key, form, serial)) for key, form in forms.items()}
-        body = self._body(serial, plan, plan_id, sources)
+        sources = {
+            key: Source(form, _since(old, key, form, serial) if key in draft.carried else None)
+            for key, form in draft.kept.items()
+        }
+        # Packing a large plan takes a second, in which nobody should wait for this thread.
+        body = await asyncio.to_thread(self._body, serial, draft.plan, draft.plan_id, sources)
         body["metadata"]["resourceVersion"] = old.version
         body["metadata"]["uid"] = old.lineage
         try:
-            return decode(await self.kube.request("PUT", self.path, body=body), plan, sources)
+            return decode(await self.kube.request("PUT", self.path, body=body), draft.plan, sources)
         except ApiError as error:
             raise _overtaken(error) from error
 
@@ -146,7 +166,7 @@ def _source(head: bytes, spec: bytes) -> Source:
 def _since(old: Published, key: Key, form: Form, serial: int) -> int:
     known = old.sources.get(key)
     same = known is not None and (known.form.uid, known.form.generation) == (form.uid, form.generation)
-    return known.since if known is not None and same else serial
+    return known.since if known is not None and known.since is not None and same else serial
 
 
 def _packed(part: bytes) -> bytes:

@@ -111,6 +111,11 @@ class Outcome:
     kept: Mapping[Key, Form]
 
     @cached_property
+    def carried(self) -> frozenset[Key]:
+        """The objects that the plan holds something of."""
+        return frozenset(key for key, verdict in self.verdicts.items() if verdict.carried is not None)
+
+    @cached_property
     def credentials(self) -> frozenset[str]:
         """Names of the credentials that the plan needs, `namespace/secret/key`."""
         models = self.assembled.plan.models
@@ -122,7 +127,6 @@ class Memory:
     """Forms that were parsed before: most objects are as they were in the last pass."""
 
     parsed: dict[tuple[str, int, bytes], Resources] = field(default_factory=dict)
-    namespaces: dict[Namespace, Resources] = field(default_factory=dict)
 
     def parse(self, form: Form) -> Resources:
         """The resource of a form, or its problems."""

@@ -60,7 +60,8 @@ def _programmed(custom: Custom, verdict: Verdict, situation: Situation) -> Condi
         return _not_carried(verdict)
     published = situation.published
     source = published.sources.get(custom.key) if published is not None else None
-    if published is None or source is None or (source.form.uid, source.form.generation) != (custom.uid, custom.generation):
+    same = source is not None and (source.form.uid, source.form.generation) == (custom.uid, custom.generation)
+    if published is None or source is None or source.since is None or not same:
         return _unpublished(situation)
     return _acknowledged(custom, published.lineage, source.since, situation)
 

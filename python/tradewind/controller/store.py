@@ -190,6 +190,8 @@ class Shelf(Generic[Kept]):
         self._changed = changed
         self._touched = touched
         self._objects: dict[Key, Kept] = {}
+        self._deleted: dict[Key, int] = {}
+        """At which version something was deleted, until a list is newer: what is older comes late."""
 
     def all(self) -> dict[Key, Kept]:
         """A snapshot."""
@@ -202,6 +204,7 @@ class Shelf(Generic[Kept]):
         if known is not None and found.version < known.version:
             return
         if kind == "DELETED":
+            self._deleted[found.key] = max(found.version, self._deleted.get(found.key, 0))
             if known is not None:
                 del self._objects[found.key]
                 self._changed()
@@ -209,8 +212,8 @@ class Shelf(Generic[Kept]):
         self._put(found)
 
     def newest(self) -> int:
-        """The largest version of what is held."""
-        return max((kept.version for kept in self._objects.values()), default=0)
+        """The largest version of what is known."""
+        return max([*(kept.version for kept in self._objects.values()), *self._deleted.values()], default=0)
 
     def cut(self, body: Body) -> Kept:
         """What is held of an object."""
@@ -225,6 +228,8 @@ class Shelf(Generic[Kept]):
         found = {kept.key: kept for kept in listed}
         mine = {key: kept for key, kept in self._objects.items() if kind in (None, key.kind)}
         ahead = {key for key, kept in mine.items() if kept.version > max(version, settled)}
+        self._deleted = {key: gone for key, gone in self._deleted.items() if gone > max(version, settled)}
+        ahead |= found.keys() & self._deleted.keys()
         ghosts = tuple(key for key in mine if key not in found and key not in ahead)
         for key in ghosts:
             del self._objects[key]
@@ -236,6 +241,8 @@ class Shelf(Generic[Kept]):
         return Replaced(ghosts, bool(ahead))
 
     def _put(self, found: Kept) -> None:
+        if found.version <= self._deleted.get(found.key, 0):
+            return
         known = self._objects.get(found.key)
         if known is None or not found.same_input(known):
             self._objects[found.key] = found

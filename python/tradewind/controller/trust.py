@@ -21,6 +21,8 @@ ROOT_DAYS = 3650
 RENEW_DAYS = 365
 """Days before its end at which the authority is renewed."""
 LEAF_HOURS = 72
+LEAF_RENEW_HOURS = 24
+"""Hours after which the server gets a new certificate: two more attempts fit before the old one ends."""
 """Hours that a certificate of the server is good for; it gets a new one at each look."""
 CERT, KEY, NEXT_CERT, NEXT_KEY, OLD_CERT, UNTIL = "tls.crt", "tls.key", "next.crt", "next.key", "old.crt", "until"
 

@@ -6,12 +6,14 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from collections import Counter
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tradewind.controller.kube import ApiError, Informer, Kube, Object
+
+log = logging.getLogger("tradewind.controller")
 
 Kind = Literal["secrets", "configmaps"]
 
@@ -26,6 +28,8 @@ class Entry:
 
     values: Mapping[str, str] = field(repr=False)
     labels: Mapping[str, str]
+    created: str = ""
+    """RFC 3339, from the API server."""
 
 
 @dataclass
@@ -94,18 +98,22 @@ class Vault:
 
     def callers(self) -> list[dict[str, Any]]:
         """Who may call, by the hashes of their keys: the tenant is the Secret's namespace, whatever its labels say."""
-        rows: list[dict[str, Any]] = []
+        rows: list[tuple[tuple[str, str, str, str], dict[str, Any]]] = []
         for namespace, room in sorted(self._rooms.items()):
             for name, entry in sorted(room.entries.items()):
-                if CALLER_KEYS not in entry.labels:
+                if entry.labels.get(CALLER_KEYS) != "true":
                     continue
                 labels = {key: value for key, value in entry.labels.items() if not key.startswith(OUR_LABELS)}
                 for key, value in sorted(entry.values.items()):
                     digest = hashlib.sha256(value.strip().encode()).hexdigest()
-                    rows.append({"sha256": digest, "tenant": namespace, "name": f"{name}/{key}", "labels": labels})
-        # The same key in two namespaces would make the tenant a matter of order: neither has it.
-        count = Counter(row["sha256"] for row in rows)
-        return [row for row in rows if count[row["sha256"]] == 1]
+                    row: dict[str, Any] = {"sha256": digest, "tenant": namespace, "name": f"{name}/{key}", "labels": labels}
+                    rows.append(((entry.created, namespace, name, key), row))
+        # Of one key in several Secrets the oldest has it: who copies a key takes it from nobody.
+        first: dict[str, dict[str, Any]] = {}
+        for _, row in sorted(rows, key=lambda each: each[0]):
+            if first.setdefault(row["sha256"], row)["tenant"] != row["tenant"]:
+                log.warning("a caller's key of `%s` is that of `%s` already", row["tenant"], first[row["sha256"]]["tenant"])
+        return sorted(first.values(), key=lambda row: (row["tenant"], row["name"]))
 
     async def _run(self, namespace: str) -> None:
         room = None
@@ -156,7 +164,8 @@ def _entry(kind: Kind, body: Object) -> Entry:
     data = body.get("data") or {}
     if kind == "secrets":
         data = {key: text for key, value in data.items() if (text := _decoded(value)) is not None}
-    return Entry(data, dict(body["metadata"].get("labels") or {}))
+    meta = body["metadata"]
+    return Entry(data, dict(meta.get("labels") or {}), meta.get("creationTimestamp") or "")
 
 
 def _decoded(value: str) -> str | None:
