@@ -41,9 +41,11 @@ pub struct Pool {
     pub guard: Option<Arc<Guard>>,
 }
 
+type ByOrigin = HashMap<Arc<str>, Vec<Connection>>;
+
 thread_local! {
     // Per thread, so that no lock is taken, and a current-thread runtime only meets connections of its own.
-    static IDLE: RefCell<HashMap<u64, HashMap<Arc<str>, Vec<Connection>>>> = RefCell::default();
+    static IDLE: RefCell<HashMap<u64, ByOrigin>> = RefCell::default();
 }
 
 /// Why there is no answer.
