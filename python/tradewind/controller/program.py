@@ -47,6 +47,8 @@ VAULT_S = 2.0
 """Seconds that a pass waits for Secrets of a namespace that it has not read before."""
 SETTLE_S = 0.02
 """Seconds between two looks at all statuses."""
+WENT_BACK_S = 1.0
+"""Seconds between complete lists while the cluster is older than it was."""
 WRITERS = 16
 """Statuses written at once."""
 RELIST_S = 1.0
@@ -147,6 +149,9 @@ class Controller:
         self.memory = Memory()
         self._retreat_memory = Memory()
         self._taken_over = False
+        self._highest = 0
+        """The newest version of the cluster that was ever seen."""
+        self._went_back = False
         self._issued = ("", 0.0)
         """By which state of the authority the certificate in use was issued, and when (monotonic seconds)."""
         self.outcome: Outcome | None = None
@@ -478,7 +483,8 @@ class Controller:
     async def _resyncs(self) -> None:
         attempt = 0
         while True:
-            await self.relisted.wait(self.settings.resync_s)
+            # Watches of a cluster that was restored wait for versions that it has not reached again: lists take their place.
+            await self.relisted.wait(WENT_BACK_S if self._went_back else self.settings.resync_s)
             await asyncio.sleep(RELIST_S)
             try:
                 await self.resync()
@@ -505,6 +511,8 @@ class Controller:
         for _ in range(2):
             # Items of a list do not say their kind.
             found, version = await self.kube.items(path, cut=lambda body: shelf.cut({"kind": kind, **body}))
+            self._highest = max(self._highest, int(version), shelf.newest())
+            self._went_back = int(version) < self._highest
             replaced = shelf.replace(found, int(version), kind, settled=settled)
             if replaced.ghosts:
                 self.metrics.ghosts.inc(len(replaced.ghosts))
