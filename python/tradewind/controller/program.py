@@ -315,8 +315,7 @@ class Controller:
             finally:
                 self._read_plan()
         self.settle()
-        if first:
-            await asyncio.to_thread(memory.settle)
+        await asyncio.to_thread(memory.settle if first else memory.trim)
 
     def _kept(self) -> Mapping[Key, Form]:
         """The last valid forms: as they are published, or as this process knows them where somebody deleted that."""
@@ -487,7 +486,6 @@ class Controller:
             try:
                 await self.resync()
                 attempt = 0
-                await asyncio.to_thread(memory.trim)
                 self.publisher.reconsider()
                 self.dirty()
                 self.settle()
