@@ -159,6 +159,7 @@ class Controller:
         self._behind: dict[str, float] = {}
         self._acknowledged_serial = 0
         self._keys: dict[str, Any] = {}
+        self._plan_seen: tuple[Object | None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._synced = False
@@ -314,10 +315,12 @@ class Controller:
         first, self.outcome = self.outcome is None, outcome
         self.settle()
         if self.leads:
-            await self.publisher.publish(outcome, functools.partial(self._retreat, snapshot))
+            try:
+                await self.publisher.publish(outcome, functools.partial(self._retreat, snapshot))
+            finally:
+                self._read_plan()
         self.settle()
-        if first:
-            await asyncio.to_thread(memory.settle)
+        await asyncio.to_thread(memory.settle if first else memory.trim)
 
     def _kept(self) -> Mapping[Key, Form]:
         """The last valid forms: as they are published, or as this process knows them where somebody deleted that."""
@@ -489,7 +492,6 @@ class Controller:
             try:
                 await self.resync()
                 attempt = 0
-                await asyncio.to_thread(memory.trim)
                 self.publisher.reconsider()
                 self.dirty()
                 self.settle()
@@ -549,14 +551,22 @@ class Controller:
         )
 
     def _plan_is(self, body: Object | None) -> None:
+        self._plan_seen = (body,)
+        if self.publisher.publishing_since is None:
+            self._read_plan()
+
+    def _read_plan(self) -> None:
+        """While we publish it waits: most likely it is what we write, and a large plan takes its time to be read."""
+        if self._plan_seen is None:
+            return
+        (body,), self._plan_seen = self._plan_seen, None
         known = self.publisher.published
         if body is not None and known is not None and body["metadata"]["resourceVersion"] == known.version:
             return
         found = decode(body) if body is not None else None
         if known is not None and (found is None or found.plan != known.plan or found.lineage != known.lineage):
             self.dirty()
-        if self.publisher.publishing_since is None:
-            self.publisher.serve(found)
+        self.publisher.serve(found)
         self.settle()
 
     # Certificates.

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
+from pydantic_core import from_json
+
 Body = Mapping[str, Any]
 
 
@@ -74,7 +76,7 @@ class Custom:
             meta.get("generation", 0),
             meta["creationTimestamp"],
             json.dumps(body.get("spec", {}), separators=(",", ":"), sort_keys=True).encode(),
-            dict(body.get("status") or {}),
+            _frugal(body.get("status") or {}),
         )
 
     def same_input(self, other: Any) -> bool:
@@ -167,6 +169,12 @@ class Pod:
     def after(self, _: Any) -> Self:
         """Nothing of it is large."""
         return self
+
+
+def _frugal(status: Body) -> dict[str, Any]:
+    """With one copy of what many statuses say."""
+    found: dict[str, Any] = from_json(json.dumps(status), cache_strings="all")
+    return found
 
 
 Kept = TypeVar("Kept", bound=Seen)

@@ -61,6 +61,8 @@ pub struct SyncServer {
     certificates: Arc<Certificates>,
     running: Mutex<Option<Running>>,
     stop: watch::Sender<bool>,
+    /// The newest plan: what is published was offered before, to several.
+    newest: Mutex<Option<Arc<Publication>>>,
 }
 
 impl SyncServer {
@@ -78,7 +80,7 @@ impl SyncServer {
             settings,
             stopped,
         };
-        Ok(Self { shared: Arc::new(shared), certificates: Arc::default(), running: Mutex::default(), stop })
+        Ok(Self { shared: Arc::new(shared), certificates: Arc::default(), running: Mutex::default(), stop, newest: Mutex::default() })
     }
 
     /// Serves this certificate from the next handshake on. Before [`Self::listen`]: without one plain HTTP is served.
@@ -121,9 +123,9 @@ impl SyncServer {
     /// # Errors
     /// A sentence, where it is no plan source.
     pub fn publish(&self, lineage: &str, serial: u64, plan: &[u8]) -> Result<String, String> {
-        let publication = Publication::new(lineage, serial, plan)?;
+        let publication = self.publication(lineage, serial, plan)?;
         let id = publication.id().to_owned();
-        self.shared.books.publish(Arc::new(publication));
+        self.shared.books.publish(publication);
         Ok(id)
     }
 
@@ -132,15 +134,26 @@ impl SyncServer {
     /// # Errors
     /// A sentence, where it is no plan source.
     pub fn offer(&self, pod_uid: &str, lineage: &str, serial: u64, plan: &[u8]) -> Result<String, String> {
-        let publication = Publication::new(lineage, serial, plan)?;
+        let publication = self.publication(lineage, serial, plan)?;
         let id = publication.id().to_owned();
-        self.shared.books.offer(pod_uid, Arc::new(publication));
+        self.shared.books.offer(pod_uid, publication);
         Ok(id)
     }
 
     /// Forgets all offers. The data planes keep what they took.
     pub fn withdraw(&self) {
         self.shared.books.withdraw();
+        lock(&self.newest).take();
+    }
+
+    fn publication(&self, lineage: &str, serial: u64, plan: &[u8]) -> Result<Arc<Publication>, String> {
+        let mut newest = lock(&self.newest);
+        if let Some(known) = newest.as_ref().filter(|known| known.is_of(lineage, serial, plan)) {
+            return Ok(Arc::clone(known));
+        }
+        let made = Arc::new(Publication::new(lineage, serial, plan)?);
+        *newest = Some(Arc::clone(&made));
+        Ok(made)
     }
 
     /// Gives callers' keys to gateways, and credentials to whom they belong.

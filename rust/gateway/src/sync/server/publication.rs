@@ -2,12 +2,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
-use tradewind_core::plan::{CURRENT, OLDEST, PlanSource, Scope, render};
+use tradewind_core::{
+    digest,
+    plan::{CURRENT, OLDEST, PlanSource, Scope, render},
+};
 
 /// What one kind of data plane gets.
 #[derive(Debug)]
@@ -28,7 +31,9 @@ pub struct Publication {
     pub lineage: String,
     /// Larger is newer.
     pub serial: u64,
-    source: Arc<PlanSource>,
+    /// Of the bytes that it was read from.
+    digest: String,
+    source: Arc<Mutex<Weak<PlanSource>>>,
     whole: Arc<Rendering>,
     renderings: Mutex<HashMap<Kind, Arc<OnceCell<Arc<Rendering>>>>>,
 }
@@ -39,9 +44,14 @@ impl Publication {
     /// # Errors
     /// A sentence.
     pub fn new(lineage: &str, serial: u64, plan: &[u8]) -> Result<Self, String> {
-        let source: PlanSource = serde_json::from_slice(plan).map_err(|error| format!("the plan source cannot be read: {error}"))?;
-        let whole = Arc::new(rendered(&source, CURRENT, &Scope::Gateway));
-        Ok(Self { lineage: lineage.to_owned(), serial, source: Arc::new(source), whole, renderings: Mutex::default() })
+        let whole = Arc::new(rendered(&read(plan)?, CURRENT, &Scope::Gateway));
+        let (lineage, digest) = (lineage.to_owned(), digest::sha256(plan));
+        Ok(Self { lineage, serial, digest, source: Arc::default(), whole, renderings: Mutex::default() })
+    }
+
+    /// Whether it was made of these.
+    pub fn is_of(&self, lineage: &str, serial: u64, plan: &[u8]) -> bool {
+        self.lineage == lineage && self.serial == serial && self.digest == digest::sha256(plan)
     }
 
     /// Id for gateways of this version.
@@ -52,17 +62,33 @@ impl Publication {
     /// The rendering for a kind of data plane; the first to ask has it made, the others wait.
     ///
     /// # Errors
-    /// Where the runtime is stopping.
-    pub async fn rendering(&self, schema: u32, scope: Scope) -> Result<Arc<Rendering>, tokio::task::JoinError> {
+    /// A sentence, where the runtime is stopping.
+    pub async fn rendering(&self, schema: u32, scope: Scope) -> Result<Arc<Rendering>, String> {
         let kind = (schema.clamp(OLDEST, CURRENT), scope);
         if kind == (CURRENT, Scope::Gateway) {
             return Ok(Arc::clone(&self.whole));
         }
         let cell = Arc::clone(self.renderings.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.clone()).or_default());
-        let source = Arc::clone(&self.source);
-        let made = || async move { tokio::task::spawn_blocking(move || Arc::new(rendered(&source, kind.0, &kind.1))).await };
+        let (source, whole) = (Arc::clone(&self.source), Arc::clone(&self.whole));
+        let render = move || Ok(Arc::new(rendered(&*shared(&source, &whole)?, kind.0, &kind.1)));
+        let made = || async move { tokio::task::spawn_blocking(render).await.map_err(|error| error.to_string())? };
         cell.get_or_try_init(made).await.cloned()
     }
+}
+
+/// The source, as long as somebody renders it: at rest its text is enough, which is a third of it.
+fn shared(source: &Mutex<Weak<PlanSource>>, whole: &Rendering) -> Result<Arc<PlanSource>, String> {
+    let mut source = source.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(read) = source.upgrade() {
+        return Ok(read);
+    }
+    let again = Arc::new(read(&whole.json)?);
+    *source = Arc::downgrade(&again);
+    Ok(again)
+}
+
+fn read(plan: &[u8]) -> Result<PlanSource, String> {
+    serde_json::from_slice(plan).map_err(|error| format!("the plan source cannot be read: {error}"))
 }
 
 fn rendered(source: &PlanSource, schema: u32, scope: &Scope) -> Rendering {
