@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,17 +29,28 @@ REQUEST_S = 3
 """Seconds for one request."""
 
 
+@dataclass(frozen=True)
+class Told:
+    """Who is told, from the lease's thread."""
+
+    won: Callable[[], None]
+    """It is ours."""
+    paused: Callable[[], None]
+    """It could not be renewed in time; nobody else is known to have it."""
+    lost: Callable[[], None]
+    """Another replica has it. The election goes on without us."""
+
+
 class Lease:
     """Takes part in the election until stopped."""
 
-    def __init__(
-        self, api: client.ApiClient, namespace: str, name: str, identity: str, won: Callable[[], None], lost: Callable[[], None]
-    ) -> None:
+    def __init__(self, api: client.ApiClient, namespace: str, name: str, identity: str, told: Told) -> None:
         self._api = client.CoordinationV1Api(api)
         self._place = (name, namespace)
         self._identity = identity
-        self._won = won
-        self._lost = lost
+        self._won = told.won
+        self._lost = told.lost
+        self._paused = told.paused
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._seen: tuple[Any, float] = (None, 0.0)
@@ -69,10 +81,14 @@ class Lease:
                 if not leading:
                     leading = True
                     self._won()
-            elif leading and (self.holder != self._identity or not self.held):
+            elif leading and self.holder != self._identity:
                 self._held_until = 0.0
                 log.error("the lease is lost to `%s`", self.holder)
                 return self._lost()
+            elif leading and not self.held:
+                # Nobody has taken it as far as we know: this replica writes nothing until it can renew it, and serves on.
+                leading = False
+                self._paused()
             self._stop.wait(RETRY_S)
         self._held_until = 0.0
         if leading:

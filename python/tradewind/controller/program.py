@@ -26,7 +26,7 @@ from tradewind.artifacts.predictor import Artifact, Predictors
 from tradewind.controller import events, identity, memory, metrics, plane, reconcile, references, status
 from tradewind.controller.conditions import Condition
 from tradewind.controller.kube import APPLY, ApiError, Informer, Kube, Object, Unreachable, backoff
-from tradewind.controller.lease import Lease
+from tradewind.controller.lease import Lease, Told
 from tradewind.controller.metrics import Metrics
 from tradewind.controller.plane import Plane, Sessions
 from tradewind.controller.published import Overtaken, Place, Published, decode
@@ -143,8 +143,7 @@ class Controller:
             self.replica.namespace,
             settings.lease_name,
             self.replica.identity,
-            self._threadsafe(self._won),
-            self._threadsafe(self._lost),
+            Told(self._threadsafe(self._won), self._threadsafe(self._paused), self._threadsafe(self._lost)),
         )
         self.memory = Memory()
         self._retreat_memory = Memory()
@@ -233,7 +232,13 @@ class Controller:
     def _won(self) -> None:
         log.info("this replica leads")
         self.metrics.leader.set(1)
+        self._taken_over = False
         self._run(self._take_over())
+
+    def _paused(self) -> None:
+        log.warning("the lease cannot be renewed: this replica writes nothing until it can, and serves on")
+        self.metrics.leader.set(0)
+        self._taken_over = False
 
     def _lost(self) -> None:
         """A replica that lost the lease ends: what it believes may be stale, and a fresh start is the surest way to forget."""
