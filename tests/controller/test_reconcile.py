@@ -157,6 +157,15 @@ def test_a_model_without_its_secret_is_not_used_and_the_others_are(
     assert "sk" not in outcome.plan.decode()
 
 
+def test_a_policy_says_that_its_callers_keys_may_not_be_read() -> None:
+    made = world()
+    made.secrets.closed = {"a"}
+    verdict = made.run().verdicts[DEFAULT]
+    assert verdict.refs.status == "True"
+    assert "callers have no API keys here" in verdict.refs.message
+    assert "kubectl create rolebinding" in verdict.refs.message
+
+
 @pytest.mark.parametrize(
     ("ports", "external", "reason"),
     [(None, False, "ServiceNotFound"), ((9,), False, "ServicePortNotFound"), ((8000,), True, "ServiceNotSupported")],

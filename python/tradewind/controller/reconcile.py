@@ -176,6 +176,7 @@ def run(snapshot: Snapshot, memory: Memory) -> Outcome:
     after = {key: forms[key] if key in carried else kept[key] for key in own if key in carried or key in kept}
     memory.forget([*own.values(), *after.values()])
     verdicts = {key: _verdict(own[key], forms.get(key), carried, found.get(key, ()), missing.get(key, {}), made) for key in own}
+    verdicts = {key: _with_callers(key, verdict, snapshot.cluster) for key, verdict in verdicts.items()}
     return Outcome(made.assembled, made.assembled.plan.to_json(), verdicts, after)
 
 
@@ -361,6 +362,14 @@ def _refs(problems: tuple[Problem, ...], missing: Mapping[str, Condition]) -> Co
         rest = f"; and {len(rows) - MOST_SAID} more models" if len(rows) > MOST_SAID else ""
         return replace(rows[0], message="; ".join(row.message for row in rows[:MOST_SAID]) + rest)
     return Condition("ResolvedRefs", "ResolvedRefs", "everything that it names is there")
+
+
+def _with_callers(key: Key, verdict: Verdict, cluster: Cluster) -> Verdict:
+    """A policy names no Secret, but its callers' keys are in some: where they may not be read, somebody should know."""
+    if key.kind != "RoutingPolicy" or verdict.refs.status != "True" or not cluster.secrets.forbidden(key.namespace):
+        return verdict
+    said = f"{verdict.refs.message}; callers have no API keys here: {references.closed('Secrets', key.namespace, cluster)}"
+    return replace(verdict, refs=replace(verdict.refs, message=said))
 
 
 def _said(problems: list[Problem]) -> str:

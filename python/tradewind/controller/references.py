@@ -63,7 +63,7 @@ def _secret(namespace: str, model: Model, cluster: Cluster) -> Condition | None:
         return None
     ref = credentials.secret_key_ref
     if cluster.secrets.forbidden(namespace):
-        return _unresolved("SecretForbidden", model, _closed("Secrets", namespace, cluster))
+        return _unresolved("SecretForbidden", model, closed("Secrets", namespace, cluster))
     secret = cluster.secrets.get(namespace, ref.name)
     if secret is None:
         return _unresolved("SecretNotFound", model, f"Secret `{ref.name}` is not in namespace `{namespace}`")
@@ -78,10 +78,11 @@ def _secret(namespace: str, model: Model, cluster: Cluster) -> Condition | None:
 def _profile(namespace: str, model: Model, cluster: Cluster) -> Condition | None:
     if model.quality.profile_ref is None or not cluster.profiles.forbidden(namespace):
         return None
-    return _unresolved("ProfileForbidden", model, _closed("ConfigMaps", namespace, cluster))
+    return _unresolved("ProfileForbidden", model, closed("ConfigMaps", namespace, cluster))
 
 
-def _closed(what: str, namespace: str, cluster: Cluster) -> str:
+def closed(what: str, namespace: str, cluster: Cluster) -> str:
+    """That something of a namespace may not be read, with the command that permits it."""
     command = PERMIT.format(account=cluster.account, namespace=namespace)
     return f"{what} of namespace `{namespace}` may not be read; to permit it: {command}"
 

@@ -150,6 +150,8 @@ def features(custom: Custom) -> set[str]:
         "when": (spec.get("match") or {}).get("when") is not None,
         "callers": (spec.get("callers") or {}).get("from", "Same") != "Same",
         "profiles": "sha256" in (spec.get("predictor") or {}),
+        # A sidecar reaches other namespaces' models through a gateway, where it is told of one.
+        "hop": any(ref.get("namespace", custom.key.namespace) != custom.key.namespace for ref in spec.get("poolRefs") or ()),
     }
     return {name for name, is_asked in asked.items() if is_asked}
 

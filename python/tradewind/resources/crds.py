@@ -225,7 +225,7 @@ _CONDITION: Schema = {
 }
 _CONDITIONS: Schema = {
     "type": "array",
-    "description": "State, one side each; all are there from the first time on, `Unknown` first.",
+    "description": "State, one side each; the controller writes all of them together.",
     "maxItems": 8,
     "items": _CONDITION,
     "x-kubernetes-list-type": "map",

@@ -98,13 +98,20 @@ def _of_config_map(ref: ConfigMapKeyRef, namespace: str, resources: Resources) -
         keys = tuple(sorted(data))
         message = f"ConfigMap `{namespace}/{ref.name}` has no key `{ref.key}`; it has {listed(keys[:MOST_LISTED])}"
         return NoProfile("missing_profile", message, field, keys)
+    if len(data[ref.key]) > LARGEST_PROFILE:
+        message = f"key `{ref.key}` of ConfigMap `{namespace}/{ref.name}` is longer than {LARGEST_PROFILE} characters"
+        return NoProfile("invalid_profile", message, field)
     read = _of_text(data[ref.key])
     if isinstance(read, plan.Profile):
         return read
     return NoProfile("invalid_profile", f"key `{ref.key}` of ConfigMap `{namespace}/{ref.name}` is no profile: {read}", field)
 
 
-@lru_cache(maxsize=4096)
+LARGEST_PROFILE = 64 << 10
+"""Characters; a profile of 4,096 numbers is a third of it."""
+
+
+@lru_cache(maxsize=1024)
 def _of_text(text: str) -> plan.Profile | str:
     """A profile from its JSON, or what is wrong with it."""
     try:
