@@ -20,9 +20,9 @@ IDLE_S = 0.05
 GROUP, VERSION = "tradewind.dev", "v1alpha1"
 
 
-@kopf.on.startup()
+@kopf.on.startup(errors=kopf.ErrorsMode.PERMANENT)
 async def start(memo: Any, settings: kopf.OperatorSettings, **_: Any) -> None:
-    """Builds the controller and starts it."""
+    """Builds the controller and starts it. A failure ends the process: kopf would try again beside the first try's ports."""
     memory.begin()
     configure(settings)
     ours = memo.get("settings") or controller_from_environment(os.environ)
