@@ -103,6 +103,7 @@ def test_what_cannot_be_used_is_refused_without_being_repeated() -> None:
             lambda: place.server.set_trust(b""),
             lambda: core.issue_certificate(b"", b"sk-secret", ["x"], 1),
             lambda: core.SyncServer(b'{"park_s": 60}', lambda _: b"", lambda: None),
+            lambda: core.SyncServer(b'{"hop_url": "http://gateway/v1"}', lambda _: b"", lambda: None),
         ):
             with pytest.raises(TradewindError) as raised:
                 call()

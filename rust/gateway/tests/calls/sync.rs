@@ -353,6 +353,21 @@ fn a_gateway_knows_callers_by_the_token_of_their_service_account() {
 }
 
 #[test]
+fn a_hop_over_plain_http_is_not_shown_the_pods_token() {
+    let mut source = numbered(0);
+    source["models"][0]["upstream"] = json!({"url": "http://192.0.2.1/v1", "dialect": "openai", "model": "m", "credential": "@pod"});
+    let controller = started();
+    controller.publish("l", 1, &source);
+    controller.set_keys(&keys("caller", "sk"));
+    let place = Place::new("default.app.p0");
+    let pod = place.start(&[&controller], |_| {});
+    controller.acknowledged("p0", 1);
+    let answered = pod.ask("", QUESTION);
+    assert_eq!(answered.code(), "upstream_forbidden");
+    assert!(answered.body.contains("plain http"), "{}", answered.body);
+}
+
+#[test]
 fn keys_survive_a_restart_in_memory_and_are_refused_a_disk() {
     let place = Place::new(GATEWAY);
     let disk = place.folder.path().join("keys");

@@ -353,13 +353,13 @@ fn two_namespaces() -> Vec<u8> {
 
 #[test]
 fn sidecars_and_older_versions_get_what_they_can_read() {
-    let place = place(json!({"hop_url": "http://gateway/v1"}));
+    let place = place(json!({"hop_url": "https://gateway/v1"}));
     let whole = place.server.publish("l", 1, &two_namespaces()).unwrap();
     let (_, sidecar) = place.pod("a.default.app").poll(&empty());
     let routes: Vec<&Value> = sidecar["plan"]["routes"].as_array().unwrap().iter().map(|route| &route["id"]).collect();
     assert_eq!(routes, [&json!("a/one")]);
     let foreign = sidecar["plan"]["models"].as_array().unwrap().iter().find(|model| model["id"] == "b/pool/m").unwrap();
-    assert_eq!((&foreign["upstream"]["url"], &foreign["upstream"]["credential"]), (&json!("http://gateway/v1"), &json!("@pod")));
+    assert_eq!((&foreign["upstream"]["url"], &foreign["upstream"]["credential"]), (&json!("https://gateway/v1"), &json!("@pod")));
     assert_ne!(sidecar["plan_id"], json!(whole));
     assert_eq!(place.session("app")["expected"]["plan"], sidecar["plan_id"]);
 
@@ -371,6 +371,20 @@ fn sidecars_and_older_versions_get_what_they_can_read() {
     // One that is newer than this server gets the newest that this server writes.
     old["schema"] = json!(9);
     assert_eq!(place.gateway("g1").poll(&old).1["plan_id"], json!(whole));
+}
+
+#[test]
+fn a_hop_that_would_show_tokens_to_the_network_is_refused() {
+    let check = |url: &str| Settings::parse(json!({"hop_url": url}).to_string().as_bytes());
+    for url in ["https://gateway.tradewind.svc:4000/v1", "http://127.0.0.1:4000/v1", "http://[::1]/v1", "http://localhost/v1"] {
+        assert!(check(url).is_ok(), "{url}");
+    }
+    for (url, part) in
+        [("http://gateway/v1", "plain http"), ("http://10.0.0.1/v1", "plain http"), ("", "hop_url"), ("gateway", "no base URL")]
+    {
+        let message = check(url).unwrap_err();
+        assert!(message.contains(part), "{url}: {message}");
+    }
 }
 
 #[test]
