@@ -300,7 +300,7 @@ impl Engine {
         match (known, self.controllers()) {
             // It may be the token of a ServiceAccount, whom a controller knows.
             (Err(unknown), Some(controllers)) if matches!(unknown.code, Code::Unauthorized | Code::IdentityUnavailable) => {
-                controllers.1.caller(headers, unknown).await
+                controllers.1.caller(headers, peer, unknown).await
             }
             (known, _) => known,
         }

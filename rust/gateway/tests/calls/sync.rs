@@ -21,7 +21,7 @@ use tradewind_gateway::{
 };
 
 use crate::{
-    controller::{Controller, Place, Pod, eventually, run},
+    controller::{Controller, Place, Pod, eventually, run, token},
     gateway::{QUESTION, plan, plan_of},
     upstream::{Upstream, unary},
 };
@@ -340,16 +340,40 @@ fn a_gateway_knows_callers_by_the_token_of_their_service_account() {
     eventually(|| controller.session("g0")["keys"].is_string());
     let before = controller.asked.load(Ordering::SeqCst);
     for _ in 0..3 {
-        assert_eq!(pod.ask("default.app.p1", QUESTION).status, 200);
+        assert_eq!(pod.ask(&token("default.app.p1"), QUESTION).status, 200);
     }
     assert_eq!(controller.asked.load(Ordering::SeqCst), before + 1);
     assert_eq!(pod.ask("no token", QUESTION).code(), "unauthorized");
-    assert_eq!(pod.ask("other.app.p1", QUESTION).code(), "model_not_found");
+    assert_eq!(pod.ask("default.app.p9", QUESTION).code(), "unauthorized");
+    assert_eq!(controller.asked.load(Ordering::SeqCst), before + 1);
+    assert_eq!(pod.ask(&token("other.app.p1"), QUESTION).code(), "model_not_found");
     controller.server.stop();
     // Who is known stays known for a while; who is not cannot be asked.
     eventually(|| pod.metric("tradewind_controllers_connected") == 0);
-    assert_eq!(pod.ask("default.app.p1", QUESTION).status, 200);
-    assert_eq!(pod.ask("default.app.p2", QUESTION).code(), "identity_unavailable");
+    assert_eq!(pod.ask(&token("default.app.p1"), QUESTION).status, 200);
+    assert_eq!(pod.ask(&token("default.app.p2"), QUESTION).code(), "identity_unavailable");
+}
+
+#[test]
+fn a_flood_of_tokens_from_one_address_locks_out_no_other() {
+    let upstream = run(Upstream::start(vec![unary("blue", 1, 1)]));
+    let controller = started();
+    controller.publish("l", 1, &plan(&[&upstream]));
+    controller.set_keys(&keys("caller", "sk"));
+    let place = Place::new(GATEWAY);
+    let pod = place.start(&[&controller], |_| {});
+    controller.acknowledged("g0", 1);
+    eventually(|| controller.session("g0")["keys"].is_string());
+    let before = controller.asked.load(Ordering::SeqCst);
+    let codes: Vec<String> = (0..250).map(|index| pod.ask_from("10.0.0.1", &token(&format!("nobody-{index}")), QUESTION).code()).collect();
+    assert_eq!((&*codes[0], &*codes[249]), ("unauthorized", "identity_unavailable"));
+    let asked = controller.asked.load(Ordering::SeqCst) - before;
+    assert!(asked < 50, "{asked} questions reached the controller");
+    assert_eq!(pod.ask_from("10.0.0.2", &token("default.app.p1"), QUESTION).status, 200);
+    // Many pods behind one address are no flood.
+    for index in 0..60 {
+        assert_eq!(pod.ask_from("10.0.0.3", &token(&format!("default.app.q{index}")), QUESTION).status, 200);
+    }
 }
 
 #[test]

@@ -298,7 +298,8 @@ async fn identify(shared: &Shared, holder: &Holder, role: Role, request: Request
         why => unidentified(why),
     })?;
     count(&shared.counters.identified);
-    let account = Account { namespace: found.namespace.clone(), service_account: found.service_account.clone() };
+    let expires_s = Some(shared.identities.good_for(&question.token).as_secs_f64());
+    let account = Account { namespace: found.namespace.clone(), service_account: found.service_account.clone(), expires_s };
     let json = serde_json::to_vec(&account).unwrap_or_default();
     Ok(document(StatusCode::OK, Segments(VecDeque::from([json.into()]))))
 }
