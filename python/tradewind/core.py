@@ -360,7 +360,8 @@ class SyncServer:
     JSON, each with a default. `identify(token)` gives the JSON of who holds a ServiceAccount
     token, `{"namespace", "service_account", "pod", "pod_uid", "node"}`: a `ValueError` is answered 401, whatever else it
     raises 503; it is remembered by the token's hash. `changed()` says, on a thread of its own, that a session appeared,
-    acknowledged, refused or fell silent; it is not called again until `sessions` was read.
+    acknowledged, refused or fell silent; it is not called again until `sessions` was read, and 5 ms after that at the
+    soonest.
     """
 
     def __init__(self, settings: bytes, identify: Callable[[str], bytes], changed: Callable[[], None]) -> None:

@@ -71,6 +71,13 @@ def test_a_session_is_told_and_read() -> None:
         assert json.loads(place.server.counters())["polls"] == 1
 
 
+def test_a_serial_that_no_controller_gives_is_refused() -> None:
+    with started() as place:
+        assert place.poll("g0", {**EMPTY, "lineage": "l", "serial": 2**64 - 2}).status_code == 400
+        assert place.sessions() == []
+        assert json.loads(place.server.counters())["refused"] == {"invalid_serial": 1}
+
+
 def test_a_value_error_is_401_and_anything_else_503() -> None:
     with started() as place:
         assert [place.poll(token).status_code for token in ("bad", "bad", "broken", "broken")] == [401, 401, 503, 503]

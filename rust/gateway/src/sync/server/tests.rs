@@ -233,7 +233,7 @@ fn only_a_higher_serial_or_another_lineage_is_given() {
     let place = place(json!({"park_s": 0.05}));
     let id = place.server.publish("l", 5, &plan("m")).unwrap();
     let mut pod = place.gateway("g0");
-    for (lineage, serial, expected) in [("l", 4, 200), ("l", 5, 204), ("l", 6, 204), ("k", 9, 200)] {
+    for (lineage, serial, expected) in [("l", 4, 200), ("l", 5, 204), ("k", 9, 200)] {
         let poll = json!({"schema": 3, "lineage": lineage, "serial": serial, "have": {"plan": "sha256:other"}});
         assert_eq!(pod.poll(&poll).0, expected, "{lineage} {serial}");
         let session = place.session("g0");
@@ -250,6 +250,25 @@ fn a_plan_that_is_there_already_is_not_sent_again_under_a_higher_serial() {
     let id = place.server.publish("l", 2, &plan("m")).unwrap();
     let (_, second) = pod.poll(&having(&first));
     assert_eq!((&second["serial"], &second["plan_id"], second.get("plan")), (&json!(2), &json!(id), None));
+}
+
+#[test]
+fn whoever_claims_a_serial_that_it_was_never_given_gets_the_published_plan_again() {
+    let place = place(json!({"park_s": 0.2}));
+    let id = place.server.publish("l", 5, &plan("m")).unwrap();
+    let claim = |serial: u64, plan: &str| json!({"schema": 3, "lineage": "l", "serial": serial, "have": {"plan": plan}});
+    // One that another replica has given this very plan does not.
+    assert_eq!(place.gateway("g0").poll(&claim(5, &id)).0, 204);
+    for (pod, serial) in [("g1", 5), ("g2", 6), ("g3", 1 << 53)] {
+        let (status, answer) = place.gateway(pod).poll(&claim(serial, "sha256:other"));
+        assert_eq!((status, &answer["serial"], &answer["plan_id"]), (200, &json!(5), &json!(id)), "{serial}");
+    }
+    // Not in a loop, whatever it claims next.
+    assert_eq!(place.gateway("g3").poll(&claim(7, "sha256:other")).0, 204);
+    for serial in [(1_u64 << 53) + 1, u64::MAX - 1] {
+        assert_eq!(place.gateway("g4").poll(&claim(serial, &id)).0, 400, "{serial}");
+    }
+    assert_eq!((place.counters()["refused"]["invalid_serial"].clone(), place.session("g4")), (json!(2), Value::Null));
 }
 
 #[test]
@@ -440,6 +459,25 @@ fn changes_ring_once_until_the_sessions_are_read() {
     assert!(place.changed.try_recv().is_err());
     place.sessions();
     pod.poll(&json!({"schema": 3, "lineage": "l", "serial": 9}));
+    place.rung();
+}
+
+#[test]
+fn a_serial_that_flaps_rings_now_and_then_only_and_the_last_one_is_told() {
+    let place = place(json!({"park_s": 0.0, "silence_s": 5.0}));
+    let mut pod = place.gateway("g0");
+    let (mut rings, mut serial, begun) = (0_u32, 0_u64, Instant::now());
+    while begun.elapsed() < Duration::from_millis(500) {
+        serial += 1;
+        pod.poll(&json!({"schema": 3, "lineage": "l", "serial": serial}));
+        if place.changed.try_recv().is_ok() {
+            rings += 1;
+            place.sessions();
+        }
+    }
+    assert!((2..=30).contains(&rings), "{rings} rings for {serial} polls");
+    eventually(|| place.session("g0")["serial"] == serial);
+    pod.poll(&json!({"schema": 3, "lineage": "l", "serial": serial + 1}));
     place.rung();
 }
 
