@@ -71,6 +71,16 @@ def test_a_session_is_told_and_read() -> None:
         assert json.loads(place.server.counters())["polls"] == 1
 
 
+def test_an_offer_is_expected_as_soon_as_it_is_made() -> None:
+    with started() as place:
+        # Not parked by now: no poll of it could note the offer.
+        assert place.poll("g0").status_code == 204
+        plan = json.dumps({"schema": "tradewind.plan/v3", "profiles": {}, "models": [], "routes": []}).encode()
+        offered = place.server.offer("uid-g0", "l", 7, plan)
+        (session,) = place.sessions()
+        assert session["expected"] == {"lineage": "l", "serial": 7, "plan": offered}
+
+
 def test_a_serial_that_no_controller_gives_is_refused() -> None:
     with started() as place:
         assert place.poll("g0", {**EMPTY, "lineage": "l", "serial": 2**64 - 2}).status_code == 400

@@ -178,11 +178,21 @@ impl Books {
         drop(old);
     }
 
-    /// Where there is no such session, the offer waits for it.
-    pub fn offer(&self, pod_uid: &str, publication: Arc<Publication>) {
+    /// What kind of data plane a pod is, where it has a session: its plan schema, its role and who it is.
+    pub fn kind(&self, pod_uid: &str) -> Option<(u32, Role, Arc<Holder>)> {
+        self.lock().sessions.get(pod_uid).map(|session| (session.report.schema, session.role, Arc::clone(&session.holder)))
+    }
+
+    /// Where there is no such session, the offer waits for it. Where there is one, it is expected to have the offer from now on.
+    pub fn offer(&self, pod_uid: &str, publication: Arc<Publication>, rendering: Option<&Rendering>) {
         let mut state = self.lock();
+        let wake = state.sessions.get_mut(pod_uid).map(|session| {
+            if let Some(rendering) = rendering {
+                session.expect(&publication, rendering);
+            }
+            Arc::clone(&session.wake)
+        });
         state.offers.insert(pod_uid.to_owned(), publication);
-        let wake = state.sessions.get(pod_uid).map(|session| Arc::clone(&session.wake));
         drop(state);
         if let Some(wake) = wake {
             wake.notify_one();

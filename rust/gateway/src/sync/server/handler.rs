@@ -156,7 +156,7 @@ impl Shared {
         if self.settings.gateway_accounts.contains(&account) { Role::Gateway } else { Role::Sidecar }
     }
 
-    fn scope(&self, role: Role, holder: &Holder) -> Scope {
+    pub fn scope(&self, role: Role, holder: &Holder) -> Scope {
         match role {
             Role::Gateway => Scope::Gateway,
             Role::Sidecar => Scope::Sidecar { namespace: holder.namespace.clone(), hop: self.settings.hop_url.clone() },

@@ -136,7 +136,11 @@ impl SyncServer {
     pub fn offer(&self, pod_uid: &str, lineage: &str, serial: u64, plan: &[u8]) -> Result<String, String> {
         let publication = self.publication(lineage, serial, plan)?;
         let id = publication.id().to_owned();
-        self.shared.books.offer(pod_uid, publication);
+        let rendering = self.shared.books.kind(pod_uid).map(|(schema, role, holder)| {
+            let scope = self.shared.scope(role, &holder);
+            publication.rendering_now(schema, scope)
+        });
+        self.shared.books.offer(pod_uid, publication, rendering.transpose()?.as_deref());
         Ok(id)
     }
 

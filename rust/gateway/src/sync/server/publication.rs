@@ -59,6 +59,25 @@ impl Publication {
         &self.whole.id
     }
 
+    /// The rendering for a kind of data plane, at once. Blocks while it is made.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn rendering_now(&self, schema: u32, scope: Scope) -> Result<Arc<Rendering>, String> {
+        let kind = (schema.clamp(OLDEST, CURRENT), scope);
+        if kind == (CURRENT, Scope::Gateway) {
+            return Ok(Arc::clone(&self.whole));
+        }
+        let cell = Arc::clone(self.renderings.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.clone()).or_default());
+        if let Some(made) = cell.get() {
+            return Ok(Arc::clone(made));
+        }
+        let made = Arc::new(rendered(&*shared(&self.source, &self.whole)?, kind.0, &kind.1));
+        // Another may have made the same meanwhile.
+        let _ = cell.set(Arc::clone(&made));
+        Ok(made)
+    }
+
     /// The rendering for a kind of data plane; the first to ask has it made, the others wait.
     ///
     /// # Errors

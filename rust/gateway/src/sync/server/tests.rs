@@ -272,6 +272,21 @@ fn whoever_claims_a_serial_that_it_was_never_given_gets_the_published_plan_again
 }
 
 #[test]
+fn an_offer_is_expected_as_soon_as_it_is_made() {
+    let place = place(json!({"hop_url": "https://gateway/v1"}));
+    place.server.publish("l", 1, &plan("m")).unwrap();
+    // None of these polls is parked by now, so no task of theirs could note it.
+    place.gateway("g0").poll(&empty());
+    place.pod("a.default.app").poll(&empty());
+    let whole = place.server.offer("uid-g0", "l", 2, &two_namespaces()).unwrap();
+    assert_eq!(place.session("g0")["expected"], json!({"lineage": "l", "serial": 2, "plan": whole}));
+    place.server.offer("uid-app", "l", 3, &two_namespaces()).unwrap();
+    let expected = place.session("app")["expected"].clone();
+    let (_, answer) = place.pod("a.default.app").poll(&empty());
+    assert_eq!((&expected["serial"], &expected["plan"]), (&json!(3), &answer["plan_id"]));
+}
+
+#[test]
 fn an_offer_goes_to_one_session_and_is_forgotten_when_withdrawn() {
     let place = place(json!({"park_s": 1.0}));
     let old = place.server.publish("l", 1, &plan("m")).unwrap();
