@@ -408,6 +408,18 @@ fn sidecars_and_older_versions_get_what_they_can_read() {
 }
 
 #[test]
+fn a_sidecar_without_a_hop_is_said_to_lack_it() {
+    let place = place(json!({}));
+    place.server.publish("l", 1, &two_namespaces()).unwrap();
+    let (_, sidecar) = place.pod("a.default.app").poll(&empty());
+    assert_eq!(sidecar["plan"]["routes"][0]["candidates"], json!(["a/pool/m"]));
+    assert_eq!(place.session("app")["lacks"], json!(["hop"]));
+    // Whom nothing is kept from lacks nothing.
+    place.pod("b.default.other").poll(&empty());
+    assert_eq!(place.session("other")["lacks"], json!([]));
+}
+
+#[test]
 fn a_hop_that_would_show_tokens_to_the_network_is_refused() {
     let check = |url: &str| Settings::parse(json!({"hop_url": url}).to_string().as_bytes());
     for url in ["https://gateway.tradewind.svc:4000/v1", "http://127.0.0.1:4000/v1", "http://[::1]/v1", "http://localhost/v1"] {
