@@ -282,6 +282,9 @@ class SyncServer:
     def add_predictor(self, onnx: bytes) -> str:
         """Offers a predictor for download; gives its digest."""
 
+    def keep_predictors(self, digests: list[str]) -> None:
+        """Forgets predictors that are neither among these nor named by what is published or offered."""
+
     def sessions(self) -> bytes:
         """Every session as JSON."""
 

@@ -414,6 +414,10 @@ class SyncServer:
         with typed_errors():
             return self._server.add_predictor(onnx)
 
+    def keep_predictors(self, digests: Sequence[str]) -> None:
+        """Forgets predictors that are neither among these nor named by the plan that is published or by an offer."""
+        self._server.keep_predictors(list(digests))
+
     def sessions(self) -> bytes:
         """Every session, as a JSON list: who it is, what it has (`lineage`, `serial`, `plan`, `keys`, `trust`), what it
         refused (`reject`), what it is to have (`expected`), which features its version `lacks`, whether a poll is

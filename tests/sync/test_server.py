@@ -88,6 +88,18 @@ def test_a_serial_that_no_controller_gives_is_refused() -> None:
         assert json.loads(place.server.counters())["refused"] == {"invalid_serial": 1}
 
 
+def test_predictors_that_nothing_names_are_forgotten() -> None:
+    with started() as place:
+        kept, forgotten = place.server.add_predictor(b"one"), place.server.add_predictor(b"two")
+        place.server.keep_predictors((kept,))
+        headers = {"authorization": "Bearer g0"}
+        found = [
+            httpx.get(f"http://{place.address}/v1/predictors/{digest}", headers=headers).status_code
+            for digest in (kept, forgotten)
+        ]
+        assert found == [200, 404]
+
+
 def test_a_value_error_is_401_and_anything_else_503() -> None:
     with started() as place:
         assert [place.poll(token).status_code for token in ("bad", "bad", "broken", "broken")] == [401, 401, 503, 503]

@@ -249,7 +249,9 @@ fn a_call_tries_so_many_conditions_and_no_more() {
         route
     };
     let conditions = |holding: usize| {
-        (0..100).map(|index| route(index, Some(&format!("request.messages == {}", if index == holding { 1 } else { 100 + index })))).collect()
+        (0..100)
+            .map(|index| route(index, Some(&format!("request.messages == {}", if index == holding { 1 } else { 100 + index }))))
+            .collect()
     };
     let find_in = |routes: Vec<Value>| {
         let mut source = source.clone();

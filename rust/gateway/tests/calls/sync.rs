@@ -392,6 +392,31 @@ fn a_hop_over_plain_http_is_not_shown_the_pods_token() {
 }
 
 #[test]
+fn predictors_that_neither_this_plan_nor_the_one_before_names_are_forgotten() {
+    let controller = started();
+    let place = Place::new(GATEWAY);
+    // Without a folder, what was forgotten is fetched again.
+    let pod = place.start(&[&controller], |settings| settings.plan_cache = None);
+    let biased = |bias: f32| {
+        tiny(move |name, values| {
+            if name == "difficulty_out_bias" {
+                values[0] = bias
+            }
+        })
+    };
+    let digests = [-2.0, -3.0, -4.0].map(|bias| controller.server.add_predictor(biased(bias)).unwrap());
+    for (serial, which, fetched) in [(1, 0, 1), (2, 1, 2), (3, 0, 2), (4, 2, 3), (5, 0, 3), (6, 1, 4)] {
+        let mut source = numbered(serial as u16);
+        for route in source["routes"].as_array_mut().unwrap() {
+            route["predictor"] = json!(digests[which]);
+        }
+        controller.publish("l", serial, &source);
+        controller.acknowledged("g0", serial);
+        assert_eq!(pod.metric("tradewind_sync_updates_total{kind=\"predictor\"}"), fetched, "plan {serial}");
+    }
+}
+
+#[test]
 fn keys_survive_a_restart_in_memory_and_are_refused_a_disk() {
     let place = Place::new(GATEWAY);
     let disk = place.folder.path().join("keys");

@@ -237,7 +237,8 @@ fn a_condition_looks_at_so_much_and_no_more() {
     let body = |more: &str| format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"x"}}],{more}}}"#);
     let text = |bytes: usize| "é".repeat(bytes / 2) + &"x".repeat(bytes % 2);
     let tools = |count: usize| format!(r#""tools":[{}]"#, vec![r#"{"type":"function","function":{"name":"abcdefgh"}}"#; count].join(","));
-    let pairs = |count: usize| format!(r#""metadata":{{{}}}"#, (0..count).map(|key| format!(r#""{key}":"x""#)).collect::<Vec<_>>().join(","));
+    let pairs =
+        |count: usize| format!(r#""metadata":{{{}}}"#, (0..count).map(|key| format!(r#""{key}":"x""#)).collect::<Vec<_>>().join(","));
     let user = |bytes: usize| format!(r#""user":"{}""#, text(bytes));
     let value = |bytes: usize| format!(r#""metadata":{{"0":"{}"}}"#, text(bytes));
     for (condition, within, beyond) in [

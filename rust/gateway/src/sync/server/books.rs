@@ -1,7 +1,7 @@
 //! What is published and who has what. One lock, held for moments; who waits is woken after it is given back.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -217,6 +217,19 @@ impl Books {
 
     pub fn add_predictor(&self, digest: String, onnx: Bytes) {
         self.lock().predictors.insert(digest, onnx);
+    }
+
+    /// Forgets predictors that are neither among these nor named by what is published or offered.
+    pub fn keep_predictors(&self, digests: &HashSet<&str>) {
+        let mut state = self.lock();
+        let State { published, offers, predictors, .. } = &mut *state;
+        let plans: Vec<&Publication> = published.iter().chain(offers.values()).map(|plan| &**plan).collect();
+        let dropped = predictors
+            .extract_if(|digest, _| !digests.contains(&**digest) && !plans.iter().any(|plan| plan.predictors().contains(&**digest)));
+        let dropped: Vec<_> = dropped.collect();
+        drop(state);
+        // Large ones take their time to be freed.
+        drop(dropped);
     }
 
     pub fn predictor(&self, digest: &str) -> Option<Bytes> {

@@ -196,6 +196,11 @@ impl SyncServer {
         Ok(digest)
     }
 
+    /// Forgets predictors that are neither among these nor named by the plan that is published or by an offer.
+    pub fn keep_predictors<'d>(&self, digests: impl IntoIterator<Item = &'d str>) {
+        self.shared.books.keep_predictors(&digests.into_iter().collect());
+    }
+
     /// Every session as JSON. `changed` is called again for what happens from here on.
     #[must_use]
     pub fn sessions(&self) -> Vec<u8> {

@@ -564,6 +564,19 @@ fn predictors_are_given_by_digest_to_whoever_is_known() {
 }
 
 #[test]
+fn predictors_that_nothing_names_are_forgotten() {
+    let place = place(json!({}));
+    let digests = [b"one", b"two", b"six", b"ten"].map(|onnx| place.server.add_predictor(onnx.to_vec()).unwrap());
+    let naming = |digest: &str| String::from_utf8(two_namespaces()).unwrap().replace("sha256:p", digest).into_bytes();
+    place.server.publish("l", 1, &naming(&digests[0])).unwrap();
+    place.server.offer("uid-g0", "l", 2, &naming(&digests[1])).unwrap();
+    place.server.keep_predictors([&*digests[2]]);
+    let mut pod = place.gateway("g0");
+    let found = digests.each_ref().map(|digest| pod.request("GET", &format!("/v1/predictors/{digest}"), "").0);
+    assert_eq!(found, [200, 200, 200, 404]);
+}
+
+#[test]
 fn what_is_no_poll_is_refused_without_repeating_it() {
     let place = place(json!({}));
     for (method, target, body, status) in [
