@@ -255,7 +255,7 @@ class SyncServer:
 
         `identify(token)` gives JSON `{"namespace", "service_account", "pod", "pod_uid", "node"}`; a `ValueError` is answered
         401, whatever else it raises 503. `changed()` is called, on a thread of its own, when a session appeared, acknowledged,
-        refused or fell silent; not again until `sessions()` was read.
+        refused or fell silent; not again until `sessions()` was read, and 5 ms after that at the soonest.
         """
 
     def set_certificate(self, chain_pem: bytes, key_pem: bytes) -> None:
@@ -281,6 +281,9 @@ class SyncServer:
 
     def add_predictor(self, onnx: bytes) -> str:
         """Offers a predictor for download; gives its digest."""
+
+    def keep_predictors(self, digests: list[str]) -> None:
+        """Forgets predictors that are neither among these nor named by what is published or offered."""
 
     def sessions(self) -> bytes:
         """Every session as JSON."""

@@ -360,7 +360,8 @@ class SyncServer:
     JSON, each with a default. `identify(token)` gives the JSON of who holds a ServiceAccount
     token, `{"namespace", "service_account", "pod", "pod_uid", "node"}`: a `ValueError` is answered 401, whatever else it
     raises 503; it is remembered by the token's hash. `changed()` says, on a thread of its own, that a session appeared,
-    acknowledged, refused or fell silent; it is not called again until `sessions` was read.
+    acknowledged, refused or fell silent; it is not called again until `sessions` was read, and 5 ms after that at the
+    soonest.
     """
 
     def __init__(self, settings: bytes, identify: Callable[[str], bytes], changed: Callable[[], None]) -> None:
@@ -412,6 +413,10 @@ class SyncServer:
         """Offers a predictor for download; gives its digest."""
         with typed_errors():
             return self._server.add_predictor(onnx)
+
+    def keep_predictors(self, digests: Sequence[str]) -> None:
+        """Forgets predictors that are neither among these nor named by the plan that is published or by an offer."""
+        self._server.keep_predictors(list(digests))
 
     def sessions(self) -> bytes:
         """Every session, as a JSON list: who it is, what it has (`lineage`, `serial`, `plan`, `keys`, `trust`), what it

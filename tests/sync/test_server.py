@@ -71,6 +71,35 @@ def test_a_session_is_told_and_read() -> None:
         assert json.loads(place.server.counters())["polls"] == 1
 
 
+def test_an_offer_is_expected_as_soon_as_it_is_made() -> None:
+    with started() as place:
+        # Not parked by now: no poll of it could note the offer.
+        assert place.poll("g0").status_code == 204
+        plan = json.dumps({"schema": "tradewind.plan/v3", "profiles": {}, "models": [], "routes": []}).encode()
+        offered = place.server.offer("uid-g0", "l", 7, plan)
+        (session,) = place.sessions()
+        assert session["expected"] == {"lineage": "l", "serial": 7, "plan": offered}
+
+
+def test_a_serial_that_no_controller_gives_is_refused() -> None:
+    with started() as place:
+        assert place.poll("g0", {**EMPTY, "lineage": "l", "serial": 2**64 - 2}).status_code == 400
+        assert place.sessions() == []
+        assert json.loads(place.server.counters())["refused"] == {"invalid_serial": 1}
+
+
+def test_predictors_that_nothing_names_are_forgotten() -> None:
+    with started() as place:
+        kept, forgotten = place.server.add_predictor(b"one"), place.server.add_predictor(b"two")
+        place.server.keep_predictors((kept,))
+        headers = {"authorization": "Bearer g0"}
+        found = [
+            httpx.get(f"http://{place.address}/v1/predictors/{digest}", headers=headers).status_code
+            for digest in (kept, forgotten)
+        ]
+        assert found == [200, 404]
+
+
 def test_a_value_error_is_401_and_anything_else_503() -> None:
     with started() as place:
         assert [place.poll(token).status_code for token in ("bad", "bad", "broken", "broken")] == [401, 401, 503, 503]
@@ -103,6 +132,7 @@ def test_what_cannot_be_used_is_refused_without_being_repeated() -> None:
             lambda: place.server.set_trust(b""),
             lambda: core.issue_certificate(b"", b"sk-secret", ["x"], 1),
             lambda: core.SyncServer(b'{"park_s": 60}', lambda _: b"", lambda: None),
+            lambda: core.SyncServer(b'{"hop_url": "http://gateway/v1"}', lambda _: b"", lambda: None),
         ):
             with pytest.raises(TradewindError) as raised:
                 call()

@@ -14,7 +14,7 @@ use crate::{
     features::Features,
     live::{LiveView, Now, Reading},
     parse::{self, Facts, Request},
-    plan::{Asked, Details, Fields, Plan},
+    plan::{self, Asked, Details, Fields, Plan},
     predict::{Dimensions, Prediction},
 };
 
@@ -104,12 +104,14 @@ impl Read {
             return Self::default();
         }
         let Ok(request) = parse::request(call) else { return Self::default() };
-        let owned = |(key, value): (Cow<'_, str>, Cow<'_, str>)| (key.into_owned(), value.into_owned());
+        // Beyond what conditions read, as much is kept as shows that it is beyond.
+        let kept = |text: Cow<'_, str>| plan::cut(&text).to_owned();
+        let entry = |(key, value): (Cow<'_, str>, Cow<'_, str>)| (kept(key), kept(value));
         Self {
             labels: fields.hold(Fields::LABELS).then(|| call.identity.labels.clone()),
-            tools: fields.hold(Fields::TOOLS).then(|| request.tools().into_iter().map(Cow::into_owned).collect()),
-            user: fields.hold(Fields::USER).then(|| request.user().into_owned()),
-            metadata: fields.hold(Fields::METADATA).then(|| request.metadata().into_iter().map(owned).collect()),
+            tools: fields.hold(Fields::TOOLS).then(|| request.tools().into_iter().map(kept).collect()),
+            user: fields.hold(Fields::USER).then(|| kept(request.user())),
+            metadata: fields.hold(Fields::METADATA).then(|| request.metadata().into_iter().map(entry).collect()),
             messages: fields.hold(Fields::MESSAGES).then(|| request.messages()),
         }
     }

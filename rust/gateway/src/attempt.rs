@@ -11,7 +11,7 @@ use tradewind_core::{
     Code, Decision, Error,
     decision::Candidate,
     parse,
-    plan::{Model, Timeouts},
+    plan::{Model, POD, Timeouts},
 };
 
 use crate::{
@@ -108,6 +108,10 @@ async fn call(ask: &Ask<'_>, model: &Arc<Model>, account: &mut Account) -> Resul
     let target = ask.routing.target(&model.id).ok_or_else(|| fault(Code::Internal, "the plan has lost its address".to_owned()))?;
     let place =
         target.state.enter(model.limits.concurrent_requests).ok_or_else(|| fault(Code::AllResting, "every place is taken".to_owned()))?;
+    if target.endpoint.credential.as_deref() == Some(POD) && target.endpoint.is_in_the_clear() {
+        let what = "is a gateway over plain http, which is not shown this pod's token; its URL must be https".to_owned();
+        return Err(fault(Code::UpstreamForbidden, what));
+    }
     let credential = credential(ask.engine, &target.endpoint)
         .map_err(|name| fault(Code::CredentialMissing, format!("its credential `{name}` has not been delivered")))?;
     let body = splice::body(ask.body, ask.request, &target.endpoint.model);

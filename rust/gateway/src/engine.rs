@@ -154,6 +154,15 @@ impl Engine {
         Ok(digest)
     }
 
+    /// Forgets predictors. Plans that were compiled with them keep them as long as they serve.
+    pub(crate) fn forget_predictors(&self, digests: &[String]) {
+        let mut loaded = self.predictors.lock().unwrap_or_else(PoisonError::into_inner);
+        let forgotten: Vec<_> = digests.iter().filter_map(|digest| loaded.remove(digest)).collect();
+        drop(loaded);
+        // Large ones take their time to be freed.
+        drop(forgotten);
+    }
+
     /// Those of some digests that are not loaded.
     pub(crate) fn missing_predictors(&self, digests: impl IntoIterator<Item = String>) -> Vec<String> {
         let loaded = self.predictors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -300,7 +309,7 @@ impl Engine {
         match (known, self.controllers()) {
             // It may be the token of a ServiceAccount, whom a controller knows.
             (Err(unknown), Some(controllers)) if matches!(unknown.code, Code::Unauthorized | Code::IdentityUnavailable) => {
-                controllers.1.caller(headers, unknown).await
+                controllers.1.caller(headers, peer, unknown).await
             }
             (known, _) => known,
         }

@@ -68,6 +68,12 @@ impl SyncServer {
         py.detach(|| self.server.add_predictor(onnx.to_vec())).map_err(|message| wrong("predictor", message))
     }
 
+    /// Forgets predictors that are neither among these nor in use.
+    #[expect(clippy::needless_pass_by_value, reason = "what Python hands over is owned")]
+    fn keep_predictors(&self, py: Python<'_>, digests: Vec<String>) {
+        py.detach(|| self.server.keep_predictors(digests.iter().map(String::as_str)));
+    }
+
     /// Every session, as JSON.
     fn sessions<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let json = py.detach(|| self.server.sessions());

@@ -1,12 +1,15 @@
 //! What only conditions read of a request: each is parsed when one asks for it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::{Request, Text};
-use crate::plan::{Details, Fields};
+use crate::plan::{Details, Fields, MAX_ENTRIES};
 
 impl Details for Request<'_> {
     fn known(&self) -> Fields {
@@ -14,8 +17,11 @@ impl Details for Request<'_> {
     }
 
     fn tools(&self) -> Vec<Cow<'_, str>> {
-        let lists = self.details.tools.iter().flatten().filter_map(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
-        lists.flatten().map(|tool| serde_json::from_str::<Tool<'_>>(tool.get()).unwrap_or_default().name()).collect()
+        let mut names = Vec::new();
+        for raw in self.details.tools.iter().flatten() {
+            read_up_to_the_bound(raw, Tools(&mut names));
+        }
+        names
     }
 
     fn user(&self) -> Cow<'_, str> {
@@ -23,12 +29,66 @@ impl Details for Request<'_> {
     }
 
     fn metadata(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-        let entries = self.details.metadata.and_then(|raw| serde_json::from_str::<BTreeMap<Text<'_>, &RawValue>>(raw.get()).ok());
-        entries.into_iter().flatten().filter_map(|(key, value)| Some((key.0, string(value)?))).collect()
+        let mut entries = BTreeMap::new();
+        if let Some(raw) = self.details.metadata {
+            read_up_to_the_bound(raw, Entries(&mut entries));
+        }
+        entries.into_iter().collect()
     }
 
     fn messages(&self) -> u32 {
         self.details.messages
+    }
+}
+
+/// What is no such value has nothing in it, and what has too much is left where that shows: neither is an error here.
+fn read_up_to_the_bound<'a>(raw: &'a RawValue, visitor: impl Visitor<'a>) {
+    let _ = serde_json::Deserializer::from_str(raw.get()).deserialize_any(visitor);
+}
+
+/// Adds the names of tools.
+struct Tools<'t, 'a>(&'t mut Vec<Cow<'a, str>>);
+
+impl<'a> Visitor<'a> for Tools<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("tools")
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, mut tools: S) -> Result<(), S::Error> {
+        while let Some(tool) = tools.next_element::<&RawValue>()? {
+            self.0.push(serde_json::from_str::<Tool<'_>>(tool.get()).unwrap_or_default().name());
+            if self.0.len() > MAX_ENTRIES {
+                return Err(S::Error::custom("too many"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds the entries of a map that are texts.
+struct Entries<'t, 'a>(&'t mut BTreeMap<Cow<'a, str>, Cow<'a, str>>);
+
+impl<'a> Visitor<'a> for Entries<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("metadata")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut entries: M) -> Result<(), M::Error> {
+        while let Some((key, value)) = entries.next_entry::<Text<'a>, &RawValue>()? {
+            match string(value) {
+                Some(value) => self.0.insert(key.0, value),
+                // Of two entries of one key the last one counts.
+                None => self.0.remove(&key.0),
+            };
+            if self.0.len() > MAX_ENTRIES {
+                return Err(M::Error::custom("too many"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,11 @@ use std::borrow::Cow;
 
 use crate::{call::Identity, parse::Facts};
 
+/// Bytes of a text that conditions read, at most: one beyond it is not there for them. Every limit of OpenAI's is below.
+pub const MAX_TEXT: usize = 4096;
+/// Tools, or entries of a map, that conditions read, at most: a list or a map beyond it is not there for them.
+pub const MAX_ENTRIES: usize = 128;
+
 /// A call as routes look at it.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
@@ -19,7 +24,9 @@ pub struct Asked<'a> {
     pub details: &'a dyn Details,
 }
 
-/// What only conditions read of a request: looked up when one does, and not before.
+/// What only conditions read of a request: looked up when one does and not before, and once for all conditions of a call.
+///
+/// Of what is beyond [`MAX_ENTRIES`] or [`MAX_TEXT`] no more needs to be read than shows that it is.
 pub trait Details: Sync {
     /// Which details are known: all of a request, but of a recorded call only those that were read.
     fn known(&self) -> Fields;
@@ -40,6 +47,12 @@ pub trait Details: Sync {
 /// A set of details.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields(u8);
+
+/// The beginning of a text, which is beyond [`MAX_TEXT`] where the text is.
+pub fn cut(text: &str) -> &str {
+    let end = (MAX_TEXT + 1..text.len()).find(|&end| text.is_char_boundary(end));
+    end.map_or(text, |end| &text[..end])
+}
 
 impl Fields {
     /// No detail.

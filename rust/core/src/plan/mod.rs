@@ -11,11 +11,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use self::targets::Targets;
 pub use self::{
-    asked::{Asked, Details, Fields},
+    asked::{Asked, Details, Fields, MAX_ENTRIES, MAX_TEXT, cut},
     compile::{Compiled, Predictors, Problem, Severity, compile, id, read},
     render::{CURRENT, OLDEST, POD, Rendered, Scope, render},
     source::{Callers, Limits, PlanSource, Timeouts, Upstream},
-    when::When,
+    when::{Variables, When},
 };
 use crate::{
     call::Call,

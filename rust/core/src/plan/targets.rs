@@ -5,8 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Asked, Callers, Fields, Route, RouteView, When};
+use super::{Asked, Callers, Fields, Route, RouteView, Variables, When};
 use crate::error::{Code, Error, excerpt, unknown};
+
+/// Conditions that are tried for one call, at most: those of further routes do not hold.
+pub const MAX_CONDITIONS: usize = 64;
 
 /// By namespace.
 #[derive(Default)]
@@ -58,7 +61,7 @@ impl Targets {
     /// Finds the route of a call.
     pub fn find<'p>(&self, routes: &'p [Arc<Route>], asked: &Asked<'_>) -> Result<RouteView<'p>, Error> {
         let namespace = self.namespace(routes, asked.namespace, &asked.identity.tenant)?;
-        let mut search = Search { routes, asked, declined: Vec::new(), read: Fields::NONE };
+        let mut search = Search { routes, asked, variables: Variables::new(asked), tried: 0, declined: Vec::new(), read: Fields::NONE };
         for names in namespace.iter().flat_map(|namespace| [&namespace.aliases, &namespace.models]) {
             if let Some(found) = search.first(names.get(asked.model).map_or(&[], Vec::as_slice))? {
                 return Ok(found);
@@ -97,6 +100,10 @@ impl Targets {
 struct Search<'p, 'a> {
     routes: &'p [Arc<Route>],
     asked: &'a Asked<'a>,
+    /// What conditions read, looked up once for all of them.
+    variables: Variables<'a>,
+    /// Conditions that were tried.
+    tried: usize,
     /// Routes that admit the caller and whose conditions do not hold.
     declined: Vec<&'p str>,
     read: Fields,
@@ -123,12 +130,16 @@ impl<'p> Search<'p, '_> {
 
     fn holds(&mut self, route: &Route) -> Result<bool, Error> {
         let Some(when) = &route.when else { return Ok(true) };
+        if self.tried == MAX_CONDITIONS {
+            return Ok(false);
+        }
+        self.tried += 1;
         if !self.asked.details.known().hold(when.reads()) {
             let message = format!("the condition of `{}` reads what was not kept of this call", route.id);
             return Err(Error::new(Code::InvalidRequest, "capture.inputs", message));
         }
         self.read = self.read.and(when.reads());
-        Ok(when.holds(self.asked))
+        Ok(when.holds(&self.variables))
     }
 }
 
@@ -195,10 +206,10 @@ fn conditions(route: &Route) -> (Option<&str>, &Callers) {
 }
 
 fn no_route(model: &str, declined: &[&str]) -> Error {
-    let policies = declined.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
-    Error::new(
-        Code::NoRoute,
-        "model",
-        format!("no policy takes this call for `{}`: the conditions of {policies} do not hold", excerpt(model)),
-    )
+    let policies = declined.iter().take(MAX_CONDITIONS).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+    let mut message = format!("no policy takes this call for `{}`: the conditions of {policies} do not hold", excerpt(model));
+    if let more @ 1.. = declined.len().saturating_sub(MAX_CONDITIONS) {
+        message += &format!(", and those of {more} more are not tried: a call tries {MAX_CONDITIONS}");
+    }
+    Error::new(Code::NoRoute, "model", message)
 }

@@ -235,3 +235,35 @@ fn a_route_that_lost_all_its_aliases_takes_no_call_by_name_either() {
     assert_eq!(asks(&["auto", "late"]), Ok("a/late".to_owned()));
     assert_eq!(asks(&[]), Ok("a/late".to_owned()), "a route without aliases is there for its models' names");
 }
+
+#[test]
+fn a_call_tries_so_many_conditions_and_no_more() {
+    let source = fixture::source();
+    let base = source["routes"][0].clone();
+    let route = |index: usize, when: Option<&str>| {
+        let mut route = base.clone();
+        (route["id"], route["aliases"]) = (json!(format!("a/r{index}")), json!(["auto"]));
+        if let Some(when) = when {
+            route["when"] = json!(when);
+        }
+        route
+    };
+    let conditions = |holding: usize| {
+        (0..100)
+            .map(|index| route(index, Some(&format!("request.messages == {}", if index == holding { 1 } else { 100 + index }))))
+            .collect()
+    };
+    let find_in = |routes: Vec<Value>| {
+        let mut source = source.clone();
+        source["routes"] = json!(routes);
+        let plan = fixture::compile(&source).unwrap_or_else(|problems| panic!("{problems:?}")).plan;
+        find(&plan, "a", &Identity::of("a"), "auto").map(|found| found.0)
+    };
+    assert_eq!(find_in(conditions(63)).unwrap(), "a/r63");
+    let refused = find_in(conditions(64)).unwrap_err();
+    assert!(refused.code == Code::NoRoute && refused.message.contains("of 36 more are not tried"), "{}", refused.message);
+    // One without a condition takes the call all the same.
+    let mut routes: Vec<Value> = conditions(64);
+    routes.push(route(100, None));
+    assert_eq!(find_in(routes).unwrap(), "a/r100");
+}

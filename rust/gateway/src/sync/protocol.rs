@@ -173,12 +173,15 @@ pub struct Question {
 }
 
 /// Who a token is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     /// Namespace of the ServiceAccount.
     pub namespace: String,
     /// Its name.
     pub service_account: String,
+    /// Seconds for which this is good still, from now on; an older controller does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_s: Option<f64>,
 }
 
 /// A refusal.

@@ -30,7 +30,18 @@ pub struct Endpoint {
     pub credential: Option<String>,
 }
 
+/// Whether a host, with or without brackets, is this machine by its very name: what goes there meets no network.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 impl Endpoint {
+    /// Whether what is sent there can be read on the way.
+    pub fn is_in_the_clear(&self) -> bool {
+        self.tls.is_none() && !is_loopback(&self.host)
+    }
+
     /// Prepares an upstream of a plan.
     ///
     /// # Errors
@@ -83,6 +94,17 @@ mod tests {
         let endpoint = check("https://api.example.com/v1").unwrap();
         assert_eq!((&*endpoint.origin, endpoint.tls.is_some()), ("https://api.example.com:443", true));
         assert_eq!(check("http://[::1]:7/v1").unwrap().address, Some("::1".parse().unwrap()));
+        for (url, clear) in [
+            ("http://gateway/v1", true),
+            ("http://10.0.0.1/v1", true),
+            ("https://gateway/v1", false),
+            ("http://localhost:1/v1", false),
+            ("http://127.0.0.2/v1", false),
+            ("http://[::1]/v1", false),
+            ("http://[::ffff:127.0.0.1]/v1", false),
+        ] {
+            assert_eq!(check(url).unwrap().is_in_the_clear(), clear, "{url}");
+        }
         for (bad, part) in [("http://a:b@c/v1", "password"), ("http://c/v1?x=y", "query"), ("/v1", "no host")] {
             assert!(check(bad).unwrap_err().contains(part), "{bad}");
         }

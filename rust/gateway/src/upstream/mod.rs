@@ -14,6 +14,6 @@ mod pool;
 
 pub use self::{
     connection::{Answered, Body},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, is_loopback},
     pool::{Failure, Pool, call},
 };

@@ -21,7 +21,7 @@ use tradewind_gateway::{
 };
 
 use crate::{
-    controller::{Controller, Place, Pod, eventually, run},
+    controller::{Controller, Place, Pod, eventually, run, token},
     gateway::{QUESTION, plan, plan_of},
     upstream::{Upstream, unary},
 };
@@ -340,16 +340,80 @@ fn a_gateway_knows_callers_by_the_token_of_their_service_account() {
     eventually(|| controller.session("g0")["keys"].is_string());
     let before = controller.asked.load(Ordering::SeqCst);
     for _ in 0..3 {
-        assert_eq!(pod.ask("default.app.p1", QUESTION).status, 200);
+        assert_eq!(pod.ask(&token("default.app.p1"), QUESTION).status, 200);
     }
     assert_eq!(controller.asked.load(Ordering::SeqCst), before + 1);
     assert_eq!(pod.ask("no token", QUESTION).code(), "unauthorized");
-    assert_eq!(pod.ask("other.app.p1", QUESTION).code(), "model_not_found");
+    assert_eq!(pod.ask("default.app.p9", QUESTION).code(), "unauthorized");
+    assert_eq!(controller.asked.load(Ordering::SeqCst), before + 1);
+    assert_eq!(pod.ask(&token("other.app.p1"), QUESTION).code(), "model_not_found");
     controller.server.stop();
     // Who is known stays known for a while; who is not cannot be asked.
     eventually(|| pod.metric("tradewind_controllers_connected") == 0);
-    assert_eq!(pod.ask("default.app.p1", QUESTION).status, 200);
-    assert_eq!(pod.ask("default.app.p2", QUESTION).code(), "identity_unavailable");
+    assert_eq!(pod.ask(&token("default.app.p1"), QUESTION).status, 200);
+    assert_eq!(pod.ask(&token("default.app.p2"), QUESTION).code(), "identity_unavailable");
+}
+
+#[test]
+fn a_flood_of_tokens_from_one_address_locks_out_no_other() {
+    let upstream = run(Upstream::start(vec![unary("blue", 1, 1)]));
+    let controller = started();
+    controller.publish("l", 1, &plan(&[&upstream]));
+    controller.set_keys(&keys("caller", "sk"));
+    let place = Place::new(GATEWAY);
+    let pod = place.start(&[&controller], |_| {});
+    controller.acknowledged("g0", 1);
+    eventually(|| controller.session("g0")["keys"].is_string());
+    let before = controller.asked.load(Ordering::SeqCst);
+    let codes: Vec<String> = (0..250).map(|index| pod.ask_from("10.0.0.1", &token(&format!("nobody-{index}")), QUESTION).code()).collect();
+    assert_eq!((&*codes[0], &*codes[249]), ("unauthorized", "identity_unavailable"));
+    let asked = controller.asked.load(Ordering::SeqCst) - before;
+    assert!(asked < 50, "{asked} questions reached the controller");
+    assert_eq!(pod.ask_from("10.0.0.2", &token("default.app.p1"), QUESTION).status, 200);
+    // Many pods behind one address are no flood.
+    for index in 0..60 {
+        assert_eq!(pod.ask_from("10.0.0.3", &token(&format!("default.app.q{index}")), QUESTION).status, 200);
+    }
+}
+
+#[test]
+fn a_hop_over_plain_http_is_not_shown_the_pods_token() {
+    let mut source = numbered(0);
+    source["models"][0]["upstream"] = json!({"url": "http://192.0.2.1/v1", "dialect": "openai", "model": "m", "credential": "@pod"});
+    let controller = started();
+    controller.publish("l", 1, &source);
+    controller.set_keys(&keys("caller", "sk"));
+    let place = Place::new("default.app.p0");
+    let pod = place.start(&[&controller], |_| {});
+    controller.acknowledged("p0", 1);
+    let answered = pod.ask("", QUESTION);
+    assert_eq!(answered.code(), "upstream_forbidden");
+    assert!(answered.body.contains("plain http"), "{}", answered.body);
+}
+
+#[test]
+fn predictors_that_neither_this_plan_nor_the_one_before_names_are_forgotten() {
+    let controller = started();
+    let place = Place::new(GATEWAY);
+    // Without a folder, what was forgotten is fetched again.
+    let pod = place.start(&[&controller], |settings| settings.plan_cache = None);
+    let biased = |bias: f32| {
+        tiny(move |name, values| {
+            if name == "difficulty_out_bias" {
+                values[0] = bias
+            }
+        })
+    };
+    let digests = [-2.0, -3.0, -4.0].map(|bias| controller.server.add_predictor(biased(bias)).unwrap());
+    for (serial, which, fetched) in [(1, 0, 1), (2, 1, 2), (3, 0, 2), (4, 2, 3), (5, 0, 3), (6, 1, 4)] {
+        let mut source = numbered(serial as u16);
+        for route in source["routes"].as_array_mut().unwrap() {
+            route["predictor"] = json!(digests[which]);
+        }
+        controller.publish("l", serial, &source);
+        controller.acknowledged("g0", serial);
+        assert_eq!(pod.metric("tradewind_sync_updates_total{kind=\"predictor\"}"), fetched, "plan {serial}");
+    }
 }
 
 #[test]

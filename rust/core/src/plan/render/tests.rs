@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     Call, Dials, Identity, fixture, parse,
-    plan::{self, Asked, When},
+    plan::{self, Asked, Variables, When},
 };
 
 const SOURCE: &str = include_str!("golden/source.json");
@@ -151,7 +151,7 @@ proptest! {
         let Some(found) = found else { return Ok(()) };
         let by_id: BTreeMap<&str, &RouteSource> = full.routes.iter().map(|route| (route.id.as_str(), route)).collect();
         let route = by_id[found.as_str()];
-        let holds = route.when.as_deref().is_none_or(|when| When::compile(when).ok().unwrap().holds(&asked));
+        let holds = route.when.as_deref().is_none_or(|when| When::compile(when).ok().unwrap().holds(&Variables::new(&asked)));
         prop_assert!(holds, "{found} takes a call that its condition declines");
         let lost = lost_aliases(&full);
         let lost = lost.get(&found);

@@ -7,16 +7,18 @@ use std::sync::{Arc, LazyLock};
 
 use cel::{Context, Env, ExecutionError, IdedExpr, Value, common::types::CelBool, parser::Parser};
 
-use self::variables::{Example, Variables};
-use super::asked::{Asked, Fields};
+use self::variables::Example;
+pub use self::variables::Variables;
+use super::asked::Fields;
 use crate::error::excerpt;
 
 /// Longest condition, bytes.
 pub const MAX_BYTES: usize = 1024;
 /// Deepest nesting of a condition: brackets in its text, then operations in what was read of it. Keeps every walk's stack small.
 const MAX_DEPTH: usize = 32;
-/// Most tools, or entries of a map, that a condition looks at: beyond it does not hold. Bounds what a call may cost.
-const MAX_ENTRIES: usize = 1024;
+/// Bytes that the conditions of one call look at together, a variable's at each look: once they are used up, no variable is there.
+/// `request.tools.exists(t, request.user.contains(t))` looks at `user` for each tool.
+const MAX_LOOKED_AT: usize = 1 << 20;
 
 /// Building one costs more than any evaluation.
 static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -82,8 +84,8 @@ impl When {
 
     /// Whether it holds for a call. What cannot be evaluated, such as a key that is missing, does not hold.
     #[must_use]
-    pub fn holds(&self, asked: &Asked<'_>) -> bool {
-        self.evaluate(&Variables::new(asked)) == Ok(Some(true))
+    pub fn holds(&self, variables: &Variables<'_>) -> bool {
+        self.evaluate(variables) == Ok(Some(true))
     }
 
     /// `None` where it gives something other than true or false.

@@ -2,7 +2,13 @@
 
 use proptest::prelude::*;
 
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
 use super::*;
+use crate::plan::{Asked, Details, Fields, MAX_ENTRIES, MAX_TEXT};
 use crate::{
     Call, Dials, Identity,
     parse::{self, Request},
@@ -17,7 +23,8 @@ fn holds(when: &When, body: &str) -> bool {
     let request = request(body);
     let mut identity = Identity::of("team-a");
     identity.labels.insert("tier".to_owned(), "gold".to_owned());
-    when.holds(&Asked { namespace: "platform", identity: &identity, model: &request.model, facts: &request.facts, details: &request })
+    let asked = Asked { namespace: "platform", identity: &identity, model: &request.model, facts: &request.facts, details: &request };
+    when.holds(&Variables::new(&asked))
 }
 
 fn check(text: &str) -> bool {
@@ -155,14 +162,96 @@ fn no_depth_overflows_a_stack() {
     assert!(When::compile(&format!("true{}", "&&true".repeat(160))).is_ok());
 }
 
+/// Details that count how often they are looked up.
+struct Counted {
+    tools: Vec<String>,
+    user: String,
+    looked: [AtomicUsize; 3],
+}
+
+impl Counted {
+    fn new(tools: usize, user: usize) -> Self {
+        Self { tools: (0..tools).map(|index| format!("tool-{index}")).collect(), user: "u".repeat(user), looked: Default::default() }
+    }
+
+    fn look(&self, which: usize) {
+        self.looked[which].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Details for Counted {
+    fn known(&self) -> Fields {
+        Fields::ALL
+    }
+
+    fn tools(&self) -> Vec<Cow<'_, str>> {
+        self.look(0);
+        self.tools.iter().map(Cow::from).collect()
+    }
+
+    fn user(&self) -> Cow<'_, str> {
+        self.look(1);
+        Cow::from(&self.user)
+    }
+
+    fn metadata(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+        self.look(2);
+        vec![(Cow::from("key"), Cow::from(&self.user))]
+    }
+
+    fn messages(&self) -> u32 {
+        1
+    }
+}
+
+fn counted(details: &Counted, conditions: &[&str]) -> Vec<bool> {
+    let (identity, facts) = (Identity::default(), parse::Facts::default());
+    let asked = Asked { namespace: "a", identity: &identity, model: "auto", facts: &facts, details };
+    let variables = Variables::new(&asked);
+    let compiled = |text: &&str| When::compile(text).unwrap_or_else(|refusal| panic!("{text}: {}", refusal.message));
+    conditions.iter().map(|text| compiled(text).holds(&variables)).collect()
+}
+
 #[test]
-fn a_condition_looks_at_so_many_tools_and_no_more() {
-    let tools = vec![r#"{"type":"function","function":{"name":"abcdefgh"}}"#; 1024].join(",");
-    let body = |tools: &str| format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"x"}}],"tools":[{tools}]}}"#);
-    let text = [r#"!request.tools.exists(t, t == "x" || t == "y")"#; 4].join(" && ");
-    let when = When::compile(&text).unwrap_or_else(|refusal| panic!("{}", refusal.message));
-    assert!(holds(&when, &body(&tools)));
-    assert!(!holds(&when, &body(&format!("{tools},{{}}"))), "beyond the bound nothing holds");
+fn a_variable_is_looked_up_once_for_all_loops_and_conditions_of_a_call() {
+    let loops = ["!request.tools.exists(t, request.user.contains(t) || request.metadata.key.contains(t))"; 4].join(" && ");
+    let details = Counted::new(MAX_ENTRIES, 64);
+    let found = counted(&details, &[&loops, "size(request.user) == 64", "size(request.tools) == 128", &loops]);
+    assert_eq!(found, [true, true, true, true]);
+    assert_eq!(details.looked.map(AtomicUsize::into_inner), [1, 1, 1]);
+}
+
+#[test]
+fn what_conditions_look_at_together_is_bounded() {
+    let once = "!request.tools.exists(t, request.user.contains(t))";
+    let details = Counted::new(MAX_ENTRIES, MAX_TEXT);
+    let found = counted(&details, &[once; 12]);
+    // 128 looks of 4 KiB are half of what there is.
+    assert_eq!(found.iter().filter(|&&holds| holds).count(), MAX_LOOKED_AT / (MAX_ENTRIES * (MAX_TEXT + 100)));
+    assert!(found[0] && !found[11], "{found:?}");
+    assert_eq!(details.looked.map(AtomicUsize::into_inner), [1, 1, 0]);
+}
+
+#[test]
+fn a_condition_looks_at_so_much_and_no_more() {
+    let body = |more: &str| format!(r#"{{"model":"auto","messages":[{{"role":"user","content":"x"}}],{more}}}"#);
+    let text = |bytes: usize| "é".repeat(bytes / 2) + &"x".repeat(bytes % 2);
+    let tools = |count: usize| format!(r#""tools":[{}]"#, vec![r#"{"type":"function","function":{"name":"abcdefgh"}}"#; count].join(","));
+    let pairs =
+        |count: usize| format!(r#""metadata":{{{}}}"#, (0..count).map(|key| format!(r#""{key}":"x""#)).collect::<Vec<_>>().join(","));
+    let user = |bytes: usize| format!(r#""user":"{}""#, text(bytes));
+    let value = |bytes: usize| format!(r#""metadata":{{"0":"{}"}}"#, text(bytes));
+    for (condition, within, beyond) in [
+        (r#"!request.tools.exists(t, t == "x")"#, tools(MAX_ENTRIES), tools(MAX_ENTRIES + 1)),
+        (r#"!request.tools.exists(t, t == "x")"#, tools(MAX_ENTRIES), tools(100_000)),
+        (r#"request.metadata["0"] == "x""#, pairs(MAX_ENTRIES), pairs(MAX_ENTRIES + 1)),
+        (r#"request.user != """#, user(MAX_TEXT), user(MAX_TEXT + 1)),
+        (r#"request.metadata["0"] != """#, value(MAX_TEXT), value(MAX_TEXT + 1)),
+    ] {
+        let when = When::compile(condition).unwrap_or_else(|refusal| panic!("{condition}: {}", refusal.message));
+        assert!(holds(&when, &body(&within)), "{condition}");
+        assert!(!holds(&when, &body(&beyond)), "beyond the bound {condition} does not hold");
+    }
 }
 
 #[test]

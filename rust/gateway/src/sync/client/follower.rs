@@ -2,7 +2,7 @@
 //! keys are set, and the next poll says so.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -33,6 +33,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(30);
 const LEFT: usize = 64;
 /// Bytes of a refusal's sentence.
 const MESSAGE: usize = 1_000;
+
+/// Whether the predictors of a plan are there; if not, the code and sentence of the refusal, and until when it stands.
+type Fetched = Result<(), (&'static str, String, Option<Instant>)>;
 
 /// A replica, the connection to it, and the token to show.
 pub struct Line<'a> {
@@ -67,6 +70,27 @@ struct State {
     /// What replicas that are connected gave last.
     given: HashMap<SocketAddr, Given>,
     received: u64,
+    predictors: Loaded,
+}
+
+/// Predictors that were loaded here, beside those that the engine was given at its start.
+#[derive(Default)]
+struct Loaded {
+    digests: BTreeSet<String>,
+    /// Named by the plan in service, then by the one before it: the last one that is known to be good.
+    named: [Vec<String>; 2],
+    /// Named by plans that are being taken, by replica.
+    coming: HashMap<SocketAddr, Vec<String>>,
+}
+
+impl Loaded {
+    /// Another plan is in service; gives those that no plan names any more.
+    fn serve(&mut self, named: Vec<String>) -> Vec<String> {
+        self.named.swap(0, 1);
+        self.named[0] = named;
+        let used: BTreeSet<&String> = self.named.iter().chain(self.coming.values()).flatten().collect();
+        self.digests.extract_if(.., |digest| !used.contains(digest)).collect()
+    }
 }
 
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -112,15 +136,20 @@ impl Follower {
             self.state().keys = Some(keys);
         }
         for (source, kept) in self.stock.plans() {
-            for digest in self.engine.missing_predictors(stock::predictors(kept.plan.get())) {
-                if let Some(Err(error)) = self.stock.predictor(&digest).map(|onnx| self.engine.add_predictor(&onnx)) {
-                    tracing::error!(digest, %error, "a kept predictor cannot be loaded");
+            let named = stock::predictors(kept.plan.get());
+            for digest in self.engine.missing_predictors(named.iter().cloned()) {
+                match self.stock.predictor(&digest).map(|onnx| self.engine.add_predictor(&onnx)) {
+                    Some(Err(error)) => tracing::error!(digest, %error, "a kept predictor cannot be loaded"),
+                    Some(Ok(_)) => drop(self.state().predictors.digests.insert(digest)),
+                    None => {}
                 }
             }
             if let Ok(status) = self.engine.swap(kept.plan.get().as_bytes(), &source) {
                 let version = Version { lineage: kept.lineage, serial: kept.serial, plan: Some(status.plan) };
                 let mut state = self.state();
                 state.identity = kept.identity;
+                let unused = state.predictors.serve(named);
+                self.engine.forget_predictors(&unused);
                 (state.says, state.serves) = (version.clone(), version);
                 break;
             }
@@ -162,7 +191,10 @@ impl Follower {
 
     /// A replica is no longer connected: its word counts no more, but what was taken from it stays.
     pub fn forget(&self, replica: SocketAddr) {
-        self.state().given.remove(&replica);
+        let mut state = self.state();
+        state.given.remove(&replica);
+        state.predictors.coming.remove(&replica);
+        drop(state);
         self.roots.forget(replica);
     }
 
@@ -254,6 +286,11 @@ impl Follower {
             Some(plan) => self.fetch(line, plan.get()).await,
             None => Ok(()),
         };
+        self.serve_plan(line, version, id, plan, fetched).await;
+        self.state().predictors.coming.remove(&line.replica);
+    }
+
+    async fn serve_plan(&self, line: &Line<'_>, version: Version, id: String, plan: Option<&RawValue>, fetched: Fetched) {
         let _one_at_a_time = self.taking.lock().await;
         if !self.is_newer(line.replica, &version.lineage, version.serial) {
             return;
@@ -279,9 +316,11 @@ impl Follower {
     }
 
     /// Fetches predictors that the plan names and that are not loaded.
-    async fn fetch(&self, line: &mut Line<'_>, plan: &str) -> Result<(), (&'static str, String, Option<Instant>)> {
+    async fn fetch(&self, line: &mut Line<'_>, plan: &str) -> Fetched {
+        let named = stock::predictors(plan);
+        self.state().predictors.coming.insert(line.replica, named.clone());
         let missing = |message: String| ("missing_predictor", message, Some(Instant::now() + TRY_AGAIN));
-        for wanted in self.engine.missing_predictors(stock::predictors(plan)) {
+        for wanted in self.engine.missing_predictors(named) {
             let onnx = match self.stock.predictor(&wanted) {
                 Some(onnx) => onnx,
                 None => self.download(line, &wanted).await.map_err(missing)?,
@@ -289,6 +328,7 @@ impl Follower {
             let engine = Arc::clone(&self.engine);
             let loaded = spawn_blocking(move || engine.add_predictor(&onnx)).await.map_err(|error| missing(error.to_string()))?;
             loaded.map_err(|error| (error.code.row().code, format!("predictor `{wanted}`: {}", error.message), None))?;
+            self.state().predictors.digests.insert(wanted);
         }
         Ok(())
     }
@@ -326,7 +366,9 @@ impl Follower {
         }
         state.serves = version.clone();
         let identity = state.identity.clone();
+        let unused = plan.map(|plan| state.predictors.serve(stock::predictors(plan.get())));
         drop(state);
+        self.engine.forget_predictors(&unused.unwrap_or_default());
         if let Some(plan) = plan {
             self.count("plan");
             self.keep_later(version, identity, plan.to_owned());

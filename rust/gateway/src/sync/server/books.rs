@@ -1,7 +1,7 @@
 //! What is published and who has what. One lock, held for moments; who waits is woken after it is given back.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,6 +23,10 @@ use super::{
 
 /// The same answer is not given twice to one data plane within this time: one that does not take it would ask in a loop.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The same for a data plane that claims a serial which it was never given: it may not take the answer at all.
+const CLAIMED_AGAIN: Duration = Duration::from_secs(5);
+/// A session that changes nothing but the serial it claims rings no sooner than this after it rang.
+const CALM: Duration = Duration::from_millis(20);
 
 /// What is published and who has what.
 pub struct Books {
@@ -60,6 +64,10 @@ struct Session {
     expected: Option<Expected>,
     lacks: Vec<&'static str>,
     sent: Option<(String, Instant)>,
+    /// What it was given last, as lineage and serial, and before that.
+    given: [Option<(String, u64)>; 2],
+    /// When a change of the serial alone rings again.
+    calm: Instant,
 }
 
 /// What a data plane is to have.
@@ -136,6 +144,18 @@ pub struct Wanted {
     pub keys: Option<Blob>,
     /// Certificates to trust.
     pub trust: Option<Blob>,
+    /// The plans that it was given last, by lineage and serial.
+    pub given: [Option<(String, u64)>; 2],
+}
+
+/// An answer that is about to be sent.
+pub struct Sent<'a> {
+    /// Of the question and its answer.
+    pub fingerprint: String,
+    /// Lineage and serial of the plan in it.
+    pub plan: Option<(&'a str, u64)>,
+    /// Whether it answers a serial that the data plane was never given.
+    pub claimed: bool,
 }
 
 impl Books {
@@ -158,11 +178,21 @@ impl Books {
         drop(old);
     }
 
-    /// Where there is no such session, the offer waits for it.
-    pub fn offer(&self, pod_uid: &str, publication: Arc<Publication>) {
+    /// What kind of data plane a pod is, where it has a session: its plan schema, its role and who it is.
+    pub fn kind(&self, pod_uid: &str) -> Option<(u32, Role, Arc<Holder>)> {
+        self.lock().sessions.get(pod_uid).map(|session| (session.report.schema, session.role, Arc::clone(&session.holder)))
+    }
+
+    /// Where there is no such session, the offer waits for it. Where there is one, it is expected to have the offer from now on.
+    pub fn offer(&self, pod_uid: &str, publication: Arc<Publication>, rendering: Option<&Rendering>) {
         let mut state = self.lock();
+        let wake = state.sessions.get_mut(pod_uid).map(|session| {
+            if let Some(rendering) = rendering {
+                session.expect(&publication, rendering);
+            }
+            Arc::clone(&session.wake)
+        });
         state.offers.insert(pod_uid.to_owned(), publication);
-        let wake = state.sessions.get(pod_uid).map(|session| Arc::clone(&session.wake));
         drop(state);
         if let Some(wake) = wake {
             wake.notify_one();
@@ -189,6 +219,19 @@ impl Books {
         self.lock().predictors.insert(digest, onnx);
     }
 
+    /// Forgets predictors that are neither among these nor named by what is published or offered.
+    pub fn keep_predictors(&self, digests: &HashSet<&str>) {
+        let mut state = self.lock();
+        let State { published, offers, predictors, .. } = &mut *state;
+        let plans: Vec<&Publication> = published.iter().chain(offers.values()).map(|plan| &**plan).collect();
+        let dropped = predictors
+            .extract_if(|digest, _| !digests.contains(&**digest) && !plans.iter().any(|plan| plan.predictors().contains(&**digest)));
+        let dropped: Vec<_> = dropped.collect();
+        drop(state);
+        // Large ones take their time to be freed.
+        drop(dropped);
+    }
+
     pub fn predictor(&self, digest: &str) -> Option<Bytes> {
         self.lock().predictors.get(digest).cloned()
     }
@@ -201,21 +244,25 @@ impl Books {
         let wake = Arc::new(Notify::new());
         let before = state.sessions.remove(&holder.pod_uid);
         let changed = before.as_ref().is_none_or(|before| before.role != role || differs(&before.report, &report));
-        let (expected, lacks, sent, older) = match before {
-            Some(before) => (before.expected, before.lacks, before.sent, Some(before.wake)),
-            None => (None, Vec::new(), None, None),
+        let climbed = before.as_ref().is_some_and(|before| before.report.serial != report.serial);
+        let (expected, lacks, sent, given, mut calm, older) = match before {
+            Some(before) => (before.expected, before.lacks, before.sent, before.given, before.calm, Some(before.wake)),
+            None => (None, Vec::new(), None, [None, None], Instant::now(), None),
         };
+        let told = if changed { Some(Instant::now()) } else { climbed.then(|| calm.max(Instant::now())) };
+        calm = told.map_or(calm, |told| told + CALM);
         let holder = Arc::clone(holder);
         let ticket =
             Ticket { books: self, pod_uid: holder.pod_uid.clone(), poll, wake: Arc::clone(&wake), answered: AtomicBool::new(false) };
-        let session = Session { holder, role, report, polled: Instant::now(), poll, parked: true, wake, expected, lacks, sent };
+        let session =
+            Session { holder, role, report, polled: Instant::now(), poll, parked: true, wake, expected, lacks, sent, given, calm };
         state.sessions.insert(ticket.pod_uid.clone(), session);
         drop(state);
         if let Some(older) = older {
             older.notify_one();
         }
-        if changed {
-            self.bell.ring();
+        if let Some(told) = told {
+            self.bell.ring_at(told);
         }
         ticket
     }
@@ -228,21 +275,18 @@ impl Books {
             publication: state.plan_for(&ticket.pod_uid),
             keys: state.keys.as_ref().map(|keys| keys.part(session.role, &session.holder.namespace).clone()),
             trust: state.trust.clone(),
+            given: session.given.clone(),
         })
     }
 
-    /// Notes what a data plane is to have. One that has another plan of the same serial is told of: nothing else will change.
-    pub fn expect(&self, ticket: &Ticket<'_>, publication: &Publication, rendering: &Rendering) {
-        let expected = Expected { lineage: publication.lineage.clone(), serial: publication.serial, plan: rendering.id.clone() };
-        let mut strays = false;
-        self.with(ticket, |session| {
-            let report = &session.report;
-            let same_serial = (&report.lineage, report.serial) == (&expected.lineage, expected.serial);
-            let news = session.expected.as_ref() != Some(&expected);
-            strays = news && same_serial && report.have.plan.as_deref() != Some(&*expected.plan);
-            session.expected = Some(expected);
-            session.lacks.clone_from(&rendering.lacks);
-        });
+    /// Notes what a data plane is to have, unless that is another plan by now. One that has another plan of the same serial is told of:
+    /// nothing else will change.
+    pub fn expect(&self, ticket: &Ticket<'_>, publication: &Arc<Publication>, rendering: &Rendering) {
+        let mut state = self.lock();
+        let latest = state.plan_for(&ticket.pod_uid).is_some_and(|latest| Arc::ptr_eq(&latest, publication));
+        let session = state.sessions.get_mut(&ticket.pod_uid).filter(|session| latest && session.poll == ticket.poll);
+        let strays = session.is_some_and(|session| session.expect(publication, rendering) && session.strays());
+        drop(state);
         if strays {
             self.bell.ring();
         }
@@ -252,11 +296,19 @@ impl Books {
     ///
     /// # Errors
     /// When it may be sent.
-    pub fn send(&self, ticket: &Ticket<'_>, answer: String) -> Result<(), Instant> {
+    pub fn send(&self, ticket: &Ticket<'_>, answer: Sent<'_>) -> Result<(), Instant> {
+        let again = if answer.claimed { CLAIMED_AGAIN } else { AGAIN };
         let mut result = Ok(());
         self.with(ticket, |session| match &session.sent {
-            Some((sent, at)) if *sent == answer && at.elapsed() < AGAIN => result = Err(*at + AGAIN),
-            _ => session.sent = Some((answer, Instant::now())),
+            Some((sent, at)) if *sent == answer.fingerprint && at.elapsed() < again => result = Err(*at + again),
+            _ => {
+                session.sent = Some((answer.fingerprint, Instant::now()));
+                let plan = answer.plan.map(|(lineage, serial)| (lineage.to_owned(), serial));
+                if plan.is_some() && session.given[0] != plan {
+                    session.given.swap(0, 1);
+                    session.given[0] = plan;
+                }
+            }
         });
         result
     }
@@ -314,6 +366,24 @@ impl State {
 }
 
 impl Session {
+    /// Notes what it is to have; gives whether that is news.
+    fn expect(&mut self, publication: &Publication, rendering: &Rendering) -> bool {
+        let (lineage, serial) = (publication.lineage.clone(), publication.serial);
+        let expected = Some(Expected { lineage, serial, plan: rendering.id.clone() });
+        self.lacks.clone_from(&rendering.lacks);
+        let news = self.expected != expected;
+        self.expected = expected;
+        news
+    }
+
+    /// Whether it has another plan of the serial that it is to have.
+    fn strays(&self) -> bool {
+        let report = &self.report;
+        self.expected.as_ref().is_some_and(|expected| {
+            (&report.lineage, report.serial) == (&expected.lineage, expected.serial) && report.have.plan.as_deref() != Some(&*expected.plan)
+        })
+    }
+
     fn line(&self) -> Line<'_> {
         let report = &self.report;
         Line {
@@ -339,9 +409,9 @@ impl Session {
     }
 }
 
+/// Whether more than the serial is another.
 fn differs(before: &Poll, now: &Poll) -> bool {
-    let facts = |poll: &Poll| (poll.schema, poll.serial);
-    facts(before) != facts(now)
+    before.schema != now.schema
         || before.lineage != now.lineage
         || before.have != now.have
         || before.reject != now.reject

@@ -24,17 +24,19 @@ use tradewind_core::plan::Scope;
 
 use super::{
     super::protocol::{self, Account, Identity, Poll, Question, Role},
-    books::{Books, Ticket, Wanted},
+    books::{Books, Sent, Ticket, Wanted},
     counters::{Counters, count},
     identity::{Bearer, Holder, Identities, Unidentified},
     keyring::Blob,
-    publication::Rendering,
+    publication::{Publication, Rendering},
     settings::Settings,
 };
 use crate::server::until;
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 64 << 10;
+/// The largest serial that a data plane may claim: the largest integer that every JSON reader keeps. No controller comes near it.
+const MAX_SERIAL: u64 = 1 << 53;
 /// For a request's body.
 const BODY: Duration = Duration::from_secs(10);
 
@@ -154,7 +156,7 @@ impl Shared {
         if self.settings.gateway_accounts.contains(&account) { Role::Gateway } else { Role::Sidecar }
     }
 
-    fn scope(&self, role: Role, holder: &Holder) -> Scope {
+    pub fn scope(&self, role: Role, holder: &Holder) -> Scope {
         match role {
             Role::Gateway => Scope::Gateway,
             Role::Sidecar => Scope::Sidecar { namespace: holder.namespace.clone(), hop: self.settings.hop_url.clone() },
@@ -167,6 +169,9 @@ async fn sync(shared: &Arc<Shared>, holder: &Arc<Holder>, role: Role, request: R
     let poll: Poll = body(request).await?;
     if poll.schema == 0 {
         return Err(Refusal(StatusCode::BAD_REQUEST, "unsupported_schema", "plan schemas begin with 1".to_owned()));
+    }
+    if poll.serial > MAX_SERIAL {
+        return Err(Refusal(StatusCode::BAD_REQUEST, "invalid_serial", format!("a serial is at most {MAX_SERIAL}")));
     }
     count(&shared.counters.polls);
     let deadline = Instant::now() + shared.settings.park();
@@ -182,7 +187,7 @@ async fn sync(shared: &Arc<Shared>, holder: &Arc<Holder>, role: Role, request: R
         let rendering = rendering(shared, &ticket, &wanted, poll.schema, &scope).await?;
         let mut end = deadline;
         if let Some(difference) = Difference::between(&poll, &wanted, rendering.as_deref()) {
-            match shared.books.send(&ticket, difference.fingerprint(&poll)) {
+            match shared.books.send(&ticket, difference.sent(&poll)) {
                 Ok(()) => {
                     ticket.answered();
                     count(&shared.counters.updates);
@@ -238,13 +243,25 @@ struct Difference<'a> {
     plan: Option<(&'a str, Option<&'a Bytes>)>,
     keys: Option<&'a Blob>,
     trust: Option<&'a Blob>,
+    /// Whether the data plane claims a serial that it was never given.
+    claimed: bool,
+}
+
+/// Whether a data plane claims a serial of the plan's lineage that it cannot have: not that of a plan that it was given here, and
+/// neither an older one nor this very plan, which another replica may have given.
+fn claims(poll: &Poll, wanted: &Wanted, publication: &Publication, rendering: &Rendering) -> bool {
+    let given = wanted.given.iter().flatten().any(|(lineage, serial)| *lineage == poll.lineage && *serial == poll.serial);
+    let this = poll.serial == publication.serial && poll.have.plan.as_deref() == Some(&*rendering.id);
+    poll.lineage == publication.lineage && poll.serial >= publication.serial && !given && !this
 }
 
 impl<'a> Difference<'a> {
     fn between(poll: &'a Poll, wanted: &'a Wanted, rendering: Option<&'a Rendering>) -> Option<Self> {
-        let fresh = wanted.publication.as_deref().zip(rendering).filter(|(publication, rendering)| {
+        let plan = wanted.publication.as_deref().zip(rendering);
+        let claimed = plan.is_some_and(|(publication, rendering)| claims(poll, wanted, publication, rendering));
+        let fresh = plan.filter(|(publication, rendering)| {
             let newer = poll.lineage != publication.lineage || publication.serial > poll.serial;
-            newer && poll.reject.as_ref().is_none_or(|reject| reject.plan != rendering.id)
+            (newer || claimed) && poll.reject.as_ref().is_none_or(|reject| reject.plan != rendering.id)
         });
         let plan = fresh.map(|(_, rendering)| {
             let same = poll.have.plan.as_deref() == Some(&*rendering.id);
@@ -253,13 +270,18 @@ impl<'a> Difference<'a> {
         let keys = wanted.keys.as_ref().filter(|keys| poll.have.keys.as_deref() != Some(&*keys.digest));
         let trust = wanted.trust.as_ref().filter(|trust| poll.have.trust.as_deref() != Some(&*trust.digest));
         let (lineage, serial) = fresh.map_or((&*poll.lineage, poll.serial), |(publication, _)| (&*publication.lineage, publication.serial));
-        (plan.is_some() || keys.is_some() || trust.is_some()).then_some(Self { lineage, serial, plan, keys, trust })
+        (plan.is_some() || keys.is_some() || trust.is_some()).then_some(Self { lineage, serial, plan, keys, trust, claimed })
     }
 
-    /// Of the question and its answer.
+    fn sent(&self, poll: &Poll) -> Sent<'a> {
+        let plan = self.plan.map(|_| (self.lineage, self.serial));
+        Sent { fingerprint: self.fingerprint(poll), plan, claimed: self.claimed }
+    }
+
+    /// Of the question and its answer. A serial that was never given is the same as every other such.
     fn fingerprint(&self, poll: &Poll) -> String {
         let digest = |blob: Option<&Blob>| blob.map_or(String::new(), |blob| blob.digest.clone());
-        let question = (&poll.lineage, poll.serial, &poll.have, &poll.reject);
+        let question = (&poll.lineage, (!self.claimed).then_some(poll.serial), &poll.have, &poll.reject);
         let answer = (self.lineage, self.serial, self.plan.map(|(id, _)| id), digest(self.keys), digest(self.trust));
         format!("{question:?} {answer:?}")
     }
@@ -298,7 +320,8 @@ async fn identify(shared: &Shared, holder: &Holder, role: Role, request: Request
         why => unidentified(why),
     })?;
     count(&shared.counters.identified);
-    let account = Account { namespace: found.namespace.clone(), service_account: found.service_account.clone() };
+    let expires_s = Some(shared.identities.good_for(&question.token).as_secs_f64());
+    let account = Account { namespace: found.namespace.clone(), service_account: found.service_account.clone(), expires_s };
     let json = serde_json::to_vec(&account).unwrap_or_default();
     Ok(document(StatusCode::OK, Segments(VecDeque::from([json.into()]))))
 }

@@ -116,6 +116,13 @@ impl Identities {
         answer
     }
 
+    /// How long what is known of a token is good still.
+    pub fn good_for(&self, token: &str) -> Duration {
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        let since = lock(&self.entries).get(&hash).map(|entry| entry.since);
+        since.map_or(Duration::ZERO, |since| self.good_for.saturating_sub(since.elapsed()))
+    }
+
     /// Forgets what is too old.
     pub fn sweep(&self) {
         lock(&self.entries).retain(|_, entry| self.lives(entry));

@@ -136,7 +136,11 @@ impl SyncServer {
     pub fn offer(&self, pod_uid: &str, lineage: &str, serial: u64, plan: &[u8]) -> Result<String, String> {
         let publication = self.publication(lineage, serial, plan)?;
         let id = publication.id().to_owned();
-        self.shared.books.offer(pod_uid, publication);
+        let rendering = self.shared.books.kind(pod_uid).map(|(schema, role, holder)| {
+            let scope = self.shared.scope(role, &holder);
+            publication.rendering_now(schema, scope)
+        });
+        self.shared.books.offer(pod_uid, publication, rendering.transpose()?.as_deref());
         Ok(id)
     }
 
@@ -190,6 +194,11 @@ impl SyncServer {
         let digest = digest::sha256(&onnx);
         self.shared.books.add_predictor(digest.clone(), Bytes::from(onnx));
         Ok(digest)
+    }
+
+    /// Forgets predictors that are neither among these nor named by the plan that is published or by an offer.
+    pub fn keep_predictors<'d>(&self, digests: impl IntoIterator<Item = &'d str>) {
+        self.shared.books.keep_predictors(&digests.into_iter().collect());
     }
 
     /// Every session as JSON. `changed` is called again for what happens from here on.

@@ -1,7 +1,7 @@
 //! A plan source under its lineage and serial, rendered once for each kind of data plane and shared by all of that kind.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -35,6 +35,7 @@ pub struct Publication {
     digest: String,
     source: Arc<Mutex<Weak<PlanSource>>>,
     whole: Arc<Rendering>,
+    predictors: HashSet<String>,
     renderings: Mutex<HashMap<Kind, Arc<OnceCell<Arc<Rendering>>>>>,
 }
 
@@ -44,9 +45,11 @@ impl Publication {
     /// # Errors
     /// A sentence.
     pub fn new(lineage: &str, serial: u64, plan: &[u8]) -> Result<Self, String> {
-        let whole = Arc::new(rendered(&read(plan)?, CURRENT, &Scope::Gateway));
+        let source = read(plan)?;
+        let whole = Arc::new(rendered(&source, CURRENT, &Scope::Gateway));
+        let predictors = source.routes.into_iter().map(|route| route.predictor).collect();
         let (lineage, digest) = (lineage.to_owned(), digest::sha256(plan));
-        Ok(Self { lineage, serial, digest, source: Arc::default(), whole, renderings: Mutex::default() })
+        Ok(Self { lineage, serial, digest, source: Arc::default(), whole, predictors, renderings: Mutex::default() })
     }
 
     /// Whether it was made of these.
@@ -57,6 +60,30 @@ impl Publication {
     /// Id for gateways of this version.
     pub fn id(&self) -> &str {
         &self.whole.id
+    }
+
+    /// Digests of the predictors that it names.
+    pub fn predictors(&self) -> &HashSet<String> {
+        &self.predictors
+    }
+
+    /// The rendering for a kind of data plane, at once. Blocks while it is made.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn rendering_now(&self, schema: u32, scope: Scope) -> Result<Arc<Rendering>, String> {
+        let kind = (schema.clamp(OLDEST, CURRENT), scope);
+        if kind == (CURRENT, Scope::Gateway) {
+            return Ok(Arc::clone(&self.whole));
+        }
+        let cell = Arc::clone(self.renderings.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.clone()).or_default());
+        if let Some(made) = cell.get() {
+            return Ok(Arc::clone(made));
+        }
+        let made = Arc::new(rendered(&*shared(&self.source, &self.whole)?, kind.0, &kind.1));
+        // Another may have made the same meanwhile.
+        let _ = cell.set(Arc::clone(&made));
+        Ok(made)
     }
 
     /// The rendering for a kind of data plane; the first to ask has it made, the others wait.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use http::Uri;
 use serde::Deserialize;
+
+use crate::upstream::is_loopback;
 
 /// Settings of a server. Every field has a default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -12,7 +15,8 @@ pub struct Settings {
     pub listen: String,
     /// ServiceAccounts of gateways, `namespace/name`; whoever else comes is a sidecar. Default none.
     pub gateway_accounts: Vec<String>,
-    /// Base URL of the gateway by which sidecars reach other namespaces' models. Default none: they do not.
+    /// Base URL of the gateway by which sidecars reach other namespaces' models, https unless it is on loopback: they show it their
+    /// token. Default none: they do not.
     pub hop_url: Option<String>,
     /// Seconds that a poll is parked. Default 30.
     pub park_s: f64,
@@ -59,6 +63,7 @@ impl Settings {
         if settings.silence_s <= settings.park_s {
             return Err(format!("silence_s is {}; expected more than park_s, which is {}", settings.silence_s, settings.park_s));
         }
+        settings.hop_url.as_deref().map_or(Ok(()), hop)?;
         Ok(settings)
     }
 
@@ -72,5 +77,17 @@ impl Settings {
 
     pub(super) fn silence(&self) -> Duration {
         Duration::from_secs_f64(self.silence_s)
+    }
+}
+
+fn hop(url: &str) -> Result<(), String> {
+    let uri: Uri = url.parse().map_err(|error| format!("hop_url `{url}` is not a URL: {error}"))?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("https"), Some(_)) => Ok(()),
+        (Some("http"), Some(host)) if is_loopback(host) => Ok(()),
+        (Some("http"), Some(_)) => Err(format!(
+            "hop_url `{url}` is plain http: sidecars would show their token to the network; expected https, or a loopback address"
+        )),
+        _ => Err(format!("hop_url `{url}` is no base URL; expected such as `https://gateway.tradewind.svc:4000/v1`")),
     }
 }

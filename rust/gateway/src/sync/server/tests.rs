@@ -233,7 +233,7 @@ fn only_a_higher_serial_or_another_lineage_is_given() {
     let place = place(json!({"park_s": 0.05}));
     let id = place.server.publish("l", 5, &plan("m")).unwrap();
     let mut pod = place.gateway("g0");
-    for (lineage, serial, expected) in [("l", 4, 200), ("l", 5, 204), ("l", 6, 204), ("k", 9, 200)] {
+    for (lineage, serial, expected) in [("l", 4, 200), ("l", 5, 204), ("k", 9, 200)] {
         let poll = json!({"schema": 3, "lineage": lineage, "serial": serial, "have": {"plan": "sha256:other"}});
         assert_eq!(pod.poll(&poll).0, expected, "{lineage} {serial}");
         let session = place.session("g0");
@@ -250,6 +250,40 @@ fn a_plan_that_is_there_already_is_not_sent_again_under_a_higher_serial() {
     let id = place.server.publish("l", 2, &plan("m")).unwrap();
     let (_, second) = pod.poll(&having(&first));
     assert_eq!((&second["serial"], &second["plan_id"], second.get("plan")), (&json!(2), &json!(id), None));
+}
+
+#[test]
+fn whoever_claims_a_serial_that_it_was_never_given_gets_the_published_plan_again() {
+    let place = place(json!({"park_s": 0.2}));
+    let id = place.server.publish("l", 5, &plan("m")).unwrap();
+    let claim = |serial: u64, plan: &str| json!({"schema": 3, "lineage": "l", "serial": serial, "have": {"plan": plan}});
+    // One that another replica has given this very plan does not.
+    assert_eq!(place.gateway("g0").poll(&claim(5, &id)).0, 204);
+    for (pod, serial) in [("g1", 5), ("g2", 6), ("g3", 1 << 53)] {
+        let (status, answer) = place.gateway(pod).poll(&claim(serial, "sha256:other"));
+        assert_eq!((status, &answer["serial"], &answer["plan_id"]), (200, &json!(5), &json!(id)), "{serial}");
+    }
+    // Not in a loop, whatever it claims next.
+    assert_eq!(place.gateway("g3").poll(&claim(7, "sha256:other")).0, 204);
+    for serial in [(1_u64 << 53) + 1, u64::MAX - 1] {
+        assert_eq!(place.gateway("g4").poll(&claim(serial, &id)).0, 400, "{serial}");
+    }
+    assert_eq!((place.counters()["refused"]["invalid_serial"].clone(), place.session("g4")), (json!(2), Value::Null));
+}
+
+#[test]
+fn an_offer_is_expected_as_soon_as_it_is_made() {
+    let place = place(json!({"hop_url": "https://gateway/v1"}));
+    place.server.publish("l", 1, &plan("m")).unwrap();
+    // None of these polls is parked by now, so no task of theirs could note it.
+    place.gateway("g0").poll(&empty());
+    place.pod("a.default.app").poll(&empty());
+    let whole = place.server.offer("uid-g0", "l", 2, &two_namespaces()).unwrap();
+    assert_eq!(place.session("g0")["expected"], json!({"lineage": "l", "serial": 2, "plan": whole}));
+    place.server.offer("uid-app", "l", 3, &two_namespaces()).unwrap();
+    let expected = place.session("app")["expected"].clone();
+    let (_, answer) = place.pod("a.default.app").poll(&empty());
+    assert_eq!((&expected["serial"], &expected["plan"]), (&json!(3), &answer["plan_id"]));
 }
 
 #[test]
@@ -281,8 +315,8 @@ fn one_that_has_another_plan_of_the_published_serial_is_told_of() {
     let id = place.server.publish("l", 2, &plan("m")).unwrap();
     place.rung();
     assert_eq!(place.session("g0")["expected"], json!({"lineage": "l", "serial": 2, "plan": id}));
-    place.server.stop();
-    assert_eq!(parked.join().unwrap().1, 204);
+    // Nobody gave it that one here.
+    assert_eq!(parked.join().unwrap().2["plan_id"], json!(id));
 }
 
 #[test]
@@ -353,13 +387,13 @@ fn two_namespaces() -> Vec<u8> {
 
 #[test]
 fn sidecars_and_older_versions_get_what_they_can_read() {
-    let place = place(json!({"hop_url": "http://gateway/v1"}));
+    let place = place(json!({"hop_url": "https://gateway/v1"}));
     let whole = place.server.publish("l", 1, &two_namespaces()).unwrap();
     let (_, sidecar) = place.pod("a.default.app").poll(&empty());
     let routes: Vec<&Value> = sidecar["plan"]["routes"].as_array().unwrap().iter().map(|route| &route["id"]).collect();
     assert_eq!(routes, [&json!("a/one")]);
     let foreign = sidecar["plan"]["models"].as_array().unwrap().iter().find(|model| model["id"] == "b/pool/m").unwrap();
-    assert_eq!((&foreign["upstream"]["url"], &foreign["upstream"]["credential"]), (&json!("http://gateway/v1"), &json!("@pod")));
+    assert_eq!((&foreign["upstream"]["url"], &foreign["upstream"]["credential"]), (&json!("https://gateway/v1"), &json!("@pod")));
     assert_ne!(sidecar["plan_id"], json!(whole));
     assert_eq!(place.session("app")["expected"]["plan"], sidecar["plan_id"]);
 
@@ -371,6 +405,32 @@ fn sidecars_and_older_versions_get_what_they_can_read() {
     // One that is newer than this server gets the newest that this server writes.
     old["schema"] = json!(9);
     assert_eq!(place.gateway("g1").poll(&old).1["plan_id"], json!(whole));
+}
+
+#[test]
+fn a_sidecar_without_a_hop_is_said_to_lack_it() {
+    let place = place(json!({}));
+    place.server.publish("l", 1, &two_namespaces()).unwrap();
+    let (_, sidecar) = place.pod("a.default.app").poll(&empty());
+    assert_eq!(sidecar["plan"]["routes"][0]["candidates"], json!(["a/pool/m"]));
+    assert_eq!(place.session("app")["lacks"], json!(["hop"]));
+    // Whom nothing is kept from lacks nothing.
+    place.pod("b.default.other").poll(&empty());
+    assert_eq!(place.session("other")["lacks"], json!([]));
+}
+
+#[test]
+fn a_hop_that_would_show_tokens_to_the_network_is_refused() {
+    let check = |url: &str| Settings::parse(json!({"hop_url": url}).to_string().as_bytes());
+    for url in ["https://gateway.tradewind.svc:4000/v1", "http://127.0.0.1:4000/v1", "http://[::1]/v1", "http://localhost/v1"] {
+        assert!(check(url).is_ok(), "{url}");
+    }
+    for (url, part) in
+        [("http://gateway/v1", "plain http"), ("http://10.0.0.1/v1", "plain http"), ("", "hop_url"), ("gateway", "no base URL")]
+    {
+        let message = check(url).unwrap_err();
+        assert!(message.contains(part), "{url}: {message}");
+    }
 }
 
 #[test]
@@ -430,6 +490,25 @@ fn changes_ring_once_until_the_sessions_are_read() {
 }
 
 #[test]
+fn a_serial_that_flaps_rings_now_and_then_only_and_the_last_one_is_told() {
+    let place = place(json!({"park_s": 0.0, "silence_s": 5.0}));
+    let mut pod = place.gateway("g0");
+    let (mut rings, mut serial, begun) = (0_u32, 0_u64, Instant::now());
+    while begun.elapsed() < Duration::from_millis(500) {
+        serial += 1;
+        pod.poll(&json!({"schema": 3, "lineage": "l", "serial": serial}));
+        if place.changed.try_recv().is_ok() {
+            rings += 1;
+            place.sessions();
+        }
+    }
+    assert!((2..=30).contains(&rings), "{rings} rings for {serial} polls");
+    eventually(|| place.session("g0")["serial"] == serial);
+    pod.poll(&json!({"schema": 3, "lineage": "l", "serial": serial + 1}));
+    place.rung();
+}
+
+#[test]
 fn bad_tokens_are_remembered_and_floods_end_here() {
     let place = place(json!({}));
     let mut statuses = Vec::new();
@@ -463,7 +542,14 @@ fn gateways_ask_who_a_caller_is_and_sidecars_may_not() {
     let ask = |token: &str| json!({"token": token}).to_string();
     let mut gateway = place.gateway("g0");
     let (status, body) = gateway.request("POST", "/v1/identify", &ask("b.app.pod"));
-    assert_eq!((status, serde_json::from_slice::<Value>(&body).unwrap()), (200, json!({"namespace": "b", "service_account": "app"})));
+    let mut account: Value = serde_json::from_slice(&body).unwrap();
+    // So that two memories of it do not add up.
+    let expires_s = account.as_object_mut().unwrap().remove("expires_s").unwrap().as_f64().unwrap();
+    assert_eq!((status, account), (200, json!({"namespace": "b", "service_account": "app"})));
+    assert!((1.0..=300.0).contains(&expires_s), "{expires_s}");
+    thread::sleep(Duration::from_millis(5));
+    let (_, body) = gateway.request("POST", "/v1/identify", &ask("b.app.pod"));
+    assert!(serde_json::from_slice::<Value>(&body).unwrap()["expires_s"].as_f64().unwrap() < expires_s);
     assert_eq!(gateway.request("POST", "/v1/identify", &ask("bad")).0, 401);
     assert_eq!(place.pod("a.default.app").request("POST", "/v1/identify", &ask("b.app.pod")).0, 403);
 }
@@ -475,6 +561,19 @@ fn predictors_are_given_by_digest_to_whoever_is_known() {
     assert_eq!(place.gateway("g0").request("GET", &format!("/v1/predictors/{digest}"), ""), (200, b"onnx".to_vec()));
     assert_eq!(place.gateway("g0").request("GET", "/v1/predictors/sha256:0", "").0, 404);
     assert_eq!(place.pod("bad").request("GET", &format!("/v1/predictors/{digest}"), "").0, 401);
+}
+
+#[test]
+fn predictors_that_nothing_names_are_forgotten() {
+    let place = place(json!({}));
+    let digests = [b"one", b"two", b"six", b"ten"].map(|onnx| place.server.add_predictor(onnx.to_vec()).unwrap());
+    let naming = |digest: &str| String::from_utf8(two_namespaces()).unwrap().replace("sha256:p", digest).into_bytes();
+    place.server.publish("l", 1, &naming(&digests[0])).unwrap();
+    place.server.offer("uid-g0", "l", 2, &naming(&digests[1])).unwrap();
+    place.server.keep_predictors([&*digests[2]]);
+    let mut pod = place.gateway("g0");
+    let found = digests.each_ref().map(|digest| pod.request("GET", &format!("/v1/predictors/{digest}"), "").0);
+    assert_eq!(found, [200, 200, 200, 404]);
 }
 
 #[test]
