@@ -324,6 +324,7 @@ class Controller:
                 await self.publisher.publish(outcome, functools.partial(self._retreat, snapshot))
             finally:
                 self._read_plan()
+        self.server.keep_predictors([snapshot.predictors.default.digest, *snapshot.predictors.others])
         self.settle()
         await asyncio.to_thread(memory.settle if first else memory.trim)
 
