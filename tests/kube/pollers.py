@@ -114,6 +114,10 @@ class Poller:
                 if answer.get(part):
                     have[part] = answer[part]["digest"]
             self.keys = answer.get("keys") or self.keys
+            if answer["lineage"] == self.lineage and answer["serial"] <= self.serial:
+                # No plan, or one that comes late.
+                self._taken.notify_all()
+                return
             if answer.get("plan"):
                 self.offered.append(answer["serial"])
                 refusal = self.refuse(answer)

@@ -158,7 +158,7 @@ class Controller:
         self._behind: dict[str, float] = {}
         self._acknowledged_serial = 0
         self._keys: dict[str, Any] = {}
-        self._plan_seen: tuple[Object | None] | None = None
+        self._plan_seen: tuple[Object | None, bool] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._synced = False
@@ -547,7 +547,7 @@ class Controller:
         def listed(found: list[Object], _: int) -> None:
             # The watches of kopf have ended too, and where it finds no object, it says nothing.
             self.relisted()
-            self._plan_is(found[0] if found else None)
+            self._plan_is(found[0] if found else None, listed=True)
 
         def changed(kind: str, body: Object) -> None:
             self._plan_is(None if kind == "DELETED" else body)
@@ -556,8 +556,8 @@ class Controller:
             self.kube, path, {"fieldSelector": f"metadata.name={self.settings.plan_name}"}, listed, changed, _refused
         )
 
-    def _plan_is(self, body: Object | None) -> None:
-        self._plan_seen = (body,)
+    def _plan_is(self, body: Object | None, *, listed: bool = False) -> None:
+        self._plan_seen = (body, listed)
         if self.publisher.publishing_since is None:
             self._read_plan()
 
@@ -565,14 +565,14 @@ class Controller:
         """While we publish it waits: most likely it is what we write, and a large plan takes its time to be read."""
         if self._plan_seen is None:
             return
-        (body,), self._plan_seen = self._plan_seen, None
+        (body, listed), self._plan_seen = self._plan_seen, None
         known = self.publisher.published
         if body is not None and known is not None and body["metadata"]["resourceVersion"] == known.version:
             return
         found = decode(body) if body is not None else None
         if known is not None and (found is None or found.plan != known.plan or found.lineage != known.lineage):
             self.dirty()
-        self.publisher.serve(found)
+        self.publisher.serve(found, listed=listed)
         self.settle()
 
     # Certificates.

@@ -44,14 +44,14 @@ class Publisher:
         """While a plan is offered and written, since when (monotonic seconds)."""
 
     async def load(self) -> None:
-        """Reads what is published, and serves it: whatever was known, this is right."""
-        self._take(await self._place.read())
+        """Reads what is published, and serves it."""
+        self.serve(await self._place.read(), listed=True)
 
-    def serve(self, found: Published | None) -> None:
-        """Serves what an event says; an older state than the one that is known comes late."""
+    def serve(self, found: Published | None, *, listed: bool = False) -> None:
+        """Serves what is published. An event of a state older than the known one comes late; what was listed is right."""
         known = self.published
         if found is not None and known is not None and _is_older(found, known):
-            if found.serial >= known.serial:
+            if not listed:
                 return
             log.warning("the published plan went back from serial %d to %d: etcd was restored", known.serial, found.serial)
         self._take(found)
