@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from pathlib import Path
 
 import audit
@@ -105,3 +106,15 @@ def test_a_program_that_dies_is_ready_no_more(cluster: Cluster, tmp_path: Path) 
         # Not by us: it is seen, as a kubelet would.
         controller.child.kill()
         made.namespace.api.until(where, lambda pod: rest.condition(pod, "Ready").get("status") == "False")
+
+
+def test_kopf_runs_the_controller_too(cluster: Cluster, tmp_path: Path) -> None:
+    with install.installed(cluster, tmp_path) as made:
+        (controller,) = made.add_controllers()
+        kopf = Path(sys.executable).with_name("kopf")
+        controller.child.command = [str(kopf), "run", "-m", "tradewind.controller", "--standalone", "-A"]
+        made.start_controllers()
+        pod = Pod.create(made.namespace, "gateway-0", "tradewind-gateway", install.GATEWAY_LABELS)
+        assert poll(made, controller, pod.token(install.AUDIENCE))[0] == 200
+        made.namespace.api.until(made.namespace.path("configmaps", "tradewind-plan"), bool, 20)
+        assert controller.child.stop() == 0, controller.child.tail()
