@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,3 +168,11 @@ def test_kubectl_shows_what_one_looks_for(kind: Kind) -> None:
     first = "Usable" if kind is POOL else "Strategy"
     assert columns[:4] == [(name, 0) for name in (first, "Programmed", "Ready", "Age")]
     assert columns[4:] == [(name, 1) for name in ("Accepted", "Refs", "Reason", "Message")], "with `-o wide`"
+
+
+def test_whoever_changes_a_schema_counts_up_its_revision() -> None:
+    """A controller tells older definitions by it. After a change: count `crds.REVISION` up, and add the digest to the table."""
+    digests = {1: "b3c45f712cbe0eac"}
+    schemas = json.dumps([schema(kind) for kind in KINDS], sort_keys=True)
+    assert digests[crds.REVISION] == hashlib.sha256(schemas.encode()).hexdigest()[:16]
+    assert max(digests) == crds.REVISION

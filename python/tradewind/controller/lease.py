@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -44,10 +44,13 @@ class Told:
 class Lease:
     """Takes part in the election until stopped."""
 
-    def __init__(self, api: client.ApiClient, namespace: str, name: str, identity: str, told: Told) -> None:
+    def __init__(
+        self, api: client.ApiClient, namespace: str, name: str, identity: str, told: Told, owners: Sequence[dict[str, Any]] = ()
+    ) -> None:
         self._api = client.CoordinationV1Api(api)
         self._place = (name, namespace)
         self._identity = identity
+        self._owners = list(owners)
         self._won = told.won
         self._lost = told.lost
         self._paused = told.paused
@@ -123,14 +126,15 @@ class Lease:
             return False
         transitions = (spec.lease_transitions or 0) + (self.holder != self._identity)
         acquired = spec.acquire_time if self.holder == self._identity else None
-        kept = client.V1ObjectMeta(name=self._place[0], resource_version=metadata.resource_version)
-        body = client.V1Lease(metadata=kept, spec=self._spec(transitions, acquired or _now()))
+        body = client.V1Lease(
+            metadata=self._metadata(metadata.resource_version), spec=self._spec(transitions, acquired or _now())
+        )
         self._api.replace_namespaced_lease(*self._place, body, _request_timeout=REQUEST_S)
         self.holder = self._identity
         return True
 
     def _create(self) -> None:
-        body = client.V1Lease(metadata=client.V1ObjectMeta(name=self._place[0]), spec=self._spec(0, _now()))
+        body = client.V1Lease(metadata=self._metadata(None), spec=self._spec(0, _now()))
         self._api.create_namespaced_lease(self._place[1], body, _request_timeout=REQUEST_S)
         self.holder = self._identity
 
@@ -142,6 +146,13 @@ class Lease:
                 self._api.replace_namespaced_lease(*self._place, lease, _request_timeout=REQUEST_S)
         except (client.ApiException, urllib3.exceptions.HTTPError, OSError) as error:
             log.warning("the lease was not given back: %s", error)
+
+    def _metadata(self, version: str | None) -> client.V1ObjectMeta:
+        owners = [
+            client.V1OwnerReference(api_version=owner["apiVersion"], kind=owner["kind"], name=owner["name"], uid=owner["uid"])
+            for owner in self._owners
+        ]
+        return client.V1ObjectMeta(name=self._place[0], resource_version=version, owner_references=owners)
 
     def _spec(self, transitions: int, acquired: datetime) -> client.V1LeaseSpec:
         return client.V1LeaseSpec(

@@ -23,7 +23,7 @@ from typing import Any
 from tradewind import core
 from tradewind.artifacts import download, predictor
 from tradewind.artifacts.predictor import Artifact, Predictors
-from tradewind.controller import events, identity, memory, metrics, plane, reconcile, references, status
+from tradewind.controller import definitions, events, identity, memory, metrics, plane, reconcile, references, status
 from tradewind.controller.conditions import Condition
 from tradewind.controller.kube import APPLY, ApiError, Informer, Kube, Object, Unreachable, backoff
 from tradewind.controller.lease import Lease, Told
@@ -107,7 +107,9 @@ class Controller:
     def __init__(self, settings: ControllerSettings, kube: Kube, artifact: Artifact) -> None:
         self.settings = settings
         self.replica = Replica.of(settings)
-        place = Place(kube, self.replica.namespace, settings.plan_name)
+        reviewer = identity.Reviewer(settings.audience)
+        self._owners = reviewer.owners()
+        place = Place(kube, self.replica.namespace, settings.plan_name, self._owners)
         # By a Role and by a ClusterRole.
         self.kube = kube = replace(kube, permitted=(place.path, POOLS))
         self.metrics = Metrics()
@@ -122,7 +124,6 @@ class Controller:
         self.secrets = Vault(kube, "secrets", settings.resync_s, self.dirty, self.metrics.forbidden.inc)
         self.profiles = Vault(kube, "configmaps", settings.resync_s, self.dirty, self.metrics.forbidden.inc)
         self.sessions = Sessions()
-        reviewer = identity.Reviewer(settings.audience)
         channel = {
             "listen": settings.listen,
             "gateway_accounts": sorted(self.replica.gateway_accounts),
@@ -144,6 +145,7 @@ class Controller:
             settings.lease_name,
             self.replica.identity,
             Told(self._threadsafe(self._won), self._threadsafe(self._paused), self._threadsafe(self._lost)),
+            self._owners,
         )
         self.memory = Memory()
         self._retreat_memory = Memory()
@@ -176,6 +178,7 @@ class Controller:
             self.metrics, self.settings.metrics_listen, lambda: self._synced, self._collect, self.server.sessions
         )
         self._closing.append(runner.cleanup)
+        await self._persist("the definitions", functools.partial(definitions.check, self.kube))
         if self.settings.tls:
             await self._persist("certificates", self._certify)
         self.address = self.server.listen()
@@ -247,10 +250,14 @@ class Controller:
 
     async def _take_over(self) -> None:
         """What the last leader wrote, and what it missed, is read before anything is written."""
-        await self._persist("taking over", self._read_all)
+        await self._persist("taking over", self._take_what_is_there)
         self._taken_over = True
         self.dirty()
         self.settle()
+
+    async def _take_what_is_there(self) -> None:
+        await self.place.own()
+        await self._read_all()
 
     async def _read_all(self) -> None:
         await self.resync()
@@ -262,7 +269,7 @@ class Controller:
         while True:
             try:
                 return await work()
-            except (ApiError, Unreachable) as error:
+            except (ApiError, Unreachable, Overtaken) as error:
                 self.metrics.failures.labels("start").inc()
                 log.warning("%s: %s", what, error)
                 attempt = await backoff(attempt)
@@ -605,7 +612,7 @@ class Controller:
 
     @property
     def _trust(self) -> Trust:
-        return Trust(self.kube, self.replica.namespace, self.settings.ca_secret, self.settings.trust_name)
+        return Trust(self.kube, self.replica.namespace, self.settings.ca_secret, self.settings.trust_name, self._owners)
 
     def _names(self) -> set[str]:
         names = {part.strip() for part in self.settings.names.split(",") if part.strip()}
@@ -636,7 +643,10 @@ class _Fetcher:
 
     def __init__(self, default: Artifact, folder: Path | None, fetched: Callable[[], None], *, trusting: bool) -> None:
         self.default = default
-        self._folder = folder or Path(tempfile.mkdtemp(prefix="tradewind-predictors-"))
+        if folder is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="tradewind-predictors-")  # Removed with us.
+            folder = Path(self._temporary.name)
+        self._folder = folder
         self._fetched = fetched
         # Tenants write these URLs, and the controller asks in its own name: it reaches no place for them that they could not.
         self._reachable = download.anywhere if trusting else download.beyond_this_machine

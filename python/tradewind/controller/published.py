@@ -9,7 +9,7 @@ import asyncio
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tradewind.controller.kube import ApiError, Kube, Object
@@ -78,6 +78,8 @@ class Place:
     kube: Kube
     namespace: str
     name: str
+    owners: Sequence[Object] = ()
+    """`ownerReferences` of the ConfigMap."""
 
     @property
     def path(self) -> str:
@@ -88,6 +90,17 @@ class Place:
         """What is published; none where nothing is."""
         found = await self.kube.get(self.path)
         return decode(found) if found is not None else None
+
+    async def own(self) -> None:
+        """Gives the ConfigMap to its owners, where it has others: the garbage collector takes it for left behind by them."""
+        found = await self.kube.get(self.path)
+        if found is None or found["metadata"].get("ownerReferences", []) == list(self.owners):
+            return
+        found["metadata"]["ownerReferences"] = list(self.owners)
+        try:
+            await self.kube.request("PUT", self.path, body=found)
+        except ApiError as error:
+            raise _overtaken(error) from error
 
     async def create(self) -> Published:
         """An empty one, whose uid begins a lineage. Raises `Overtaken` where there is one."""
@@ -121,7 +134,12 @@ class Place:
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": self.name, "namespace": self.namespace, "labels": {"app.kubernetes.io/name": "tradewind"}},
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "labels": {"app.kubernetes.io/name": "tradewind"},
+                "ownerReferences": list(self.owners),
+            },
             "data": {"serial": str(serial), "planId": plan_id},
             "binaryData": {name: base64.b64encode(part).decode() for name, part in parts.items()},
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,19 +62,25 @@ class Trust:
     namespace: str
     secret: str
     config_map: str
+    owners: Sequence[Object] = ()
+    """`ownerReferences` of both."""
 
     async def authority(self) -> Authority:
-        """Reads the authority, making it where there is none yet."""
-        found = await self.kube.get(self._secret_path)
-        while found is None:
-            parts = _root(CERT, KEY) | {UNTIL: _until()}
+        """Reads the authority, making it where there is none yet, and giving it to its owners where it has others."""
+        while True:
+            found = await self.kube.get(self._secret_path)
             try:
-                found = await self.kube.request("POST", self._secret_path.rsplit("/", 1)[0], body=self._secret_body(parts))
+                if found is None:
+                    parts = _root(CERT, KEY) | {UNTIL: _until()}
+                    found = await self.kube.request("POST", self._secret_path.rsplit("/", 1)[0], body=self._secret_body(parts))
+                elif found["metadata"].get("ownerReferences", []) != list(self.owners):
+                    found["metadata"]["ownerReferences"] = list(self.owners)
+                    found = await self.kube.request("PUT", self._secret_path, body=found)
+                return _authority(found)
             except ApiError as error:
-                if error.status != 409:  # Another replica was faster.
+                # Another replica was faster, or the garbage collector of an install that is gone.
+                if error.status != 409 and not (error.status == 404 and found is not None):
                     raise
-                found = await self.kube.get(self._secret_path)
-        return _authority(found)
 
     async def show(self, authority: Authority) -> None:
         """Publishes the bundle for those who start."""
@@ -82,7 +88,7 @@ class Trust:
         body = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": self.config_map, "namespace": self.namespace},
+            "metadata": {"name": self.config_map, "namespace": self.namespace, "ownerReferences": list(self.owners)},
             "data": {"ca.crt": authority.bundle.decode()},
         }
         await self.kube.request("PATCH", path, {"fieldManager": "tradewind-controller", "force": "true"}, body, APPLY)
@@ -102,7 +108,7 @@ class Trust:
 
     def _secret_body(self, parts: dict[str, bytes]) -> Object:
         data = {name: base64.b64encode(part).decode() for name, part in parts.items()}
-        metadata: dict[str, Any] = {"name": self.secret, "namespace": self.namespace}
+        metadata: dict[str, Any] = {"name": self.secret, "namespace": self.namespace, "ownerReferences": list(self.owners)}
         return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data}
 
 

@@ -15,6 +15,9 @@ from tradewind.resources.model_pool import ModelPool
 from tradewind.resources.routing_policy import RoutingPolicy
 
 GROUP, VERSION = "tradewind.dev", "v1alpha1"
+REVISION = 1
+"""Of the schemas: counted up with every change of them, so that a controller knows definitions that are older than itself."""
+REVISION_ANNOTATION = "tradewind.dev/revision"
 HEADER = "# Made by `make crds` from the shapes in python/tradewind/resources/; a test compares.\n"
 
 Schema = dict[str, Any]
@@ -37,7 +40,7 @@ def definition(kind: Kind) -> Schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "metadata": {"name": f"{kind.plural}.{GROUP}", "annotations": {REVISION_ANNOTATION: str(REVISION)}},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
