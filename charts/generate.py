@@ -1,4 +1,4 @@
-"""Writes what is made from something else in `charts/`: definitions, names of settings in the schema, tables of values. `make charts`."""
+"""Writes what in `charts/` is made of something else: definitions, names of settings in the schema, tables of values."""
 
 from __future__ import annotations
 
@@ -22,19 +22,28 @@ KEEP = "    helm.sh/resource-policy: keep\n"
 
 RESERVED: dict[type, frozenset[str]] = {
     Settings: frozenset(
-        # Where the chart mounts, listens and connects; how pods end, for their grace period is the sum of it.
-        "controllers controller_token controller_trust controller_trust_pem plan_cache bootstrap_plan keys_cache ledger_dir "
-        "host port asgi_port tls_port health_listen linger_s drain_s "
-        # What controllers give, in place of files.
-        "config predictor predictor_cache keys secrets_dir "
-        # The shim has both doors; the API server's address is in every pod; faults are for tests.
-        "door api_server sync_fault".split()
+        [
+            # Where the chart mounts, listens and connects.
+            *("controllers", "controller_token", "controller_trust", "controller_trust_pem", "plan_cache", "bootstrap_plan"),
+            *("keys_cache", "ledger_dir", "host", "port", "asgi_port", "tls_port", "health_listen"),
+            # How pods end: their grace period is the sum.
+            *("linger_s", "drain_s"),
+            # What controllers give, in place of files.
+            *("config", "predictor", "predictor_cache", "keys", "secrets_dir"),
+            # The shim has both doors, the API server's address is in every pod, and faults are for tests.
+            *("door", "api_server", "sync_fault"),
+        ]
     ),
     ControllerSettings: frozenset(
-        "namespace identity account listen metrics_listen names gateway_accounts gateway_selector gateway_url audience "
-        "plan_name lease_name ca_secret trust_name tls_secret gateway_tls_secret predictor_cache "
-        # Data planes take nothing without TLS, an image has no other predictor, and the last is for tests.
-        "tls predictor trust_predictor_urls".split()
+        [
+            # Names of the release's objects and of what the controller makes.
+            *("namespace", "identity", "account", "gateway_accounts", "gateway_selector", "gateway_url", "audience", "names"),
+            *("plan_name", "lease_name", "ca_secret", "trust_name", "tls_secret", "gateway_tls_secret"),
+            # Where it listens and may write.
+            *("listen", "metrics_listen", "predictor_cache"),
+            # Data planes take nothing without TLS, an image has no other predictor, and the last is for tests.
+            *("tls", "predictor", "trust_predictor_urls"),
+        ]
     ),
 }
 """Settings that the chart's values may not have: a user's would break what the chart sets."""
