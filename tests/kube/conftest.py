@@ -42,6 +42,7 @@ def cluster() -> Iterator[Cluster]:
     """etcd, kube-apiserver and kube-controller-manager, with our CRDs."""
     try:
         binaries.control_plane()
+        binaries.helm()
     except binaries.AbsentError as absent:
         pytest.skip(str(absent))
     with control_plane.started() as found:

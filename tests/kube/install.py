@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import cluster as control_plane
+import helm
 import httpx
 import pods
 import yaml
@@ -23,8 +25,6 @@ import children
 from children import Child
 from simulators import COMMAND
 
-RBAC = Path(__file__).parent / "rbac.yaml"
-PLACEHOLDER = "tradewind-system"
 READER = "tradewind-read-secrets"
 AUDIENCE = "tradewind"
 GATEWAY_LABELS = {"app.kubernetes.io/name": "tradewind", "app.kubernetes.io/component": "gateway"}
@@ -283,8 +283,8 @@ class Install:
 
 
 def rbac(namespace: str) -> list[Object]:
-    """The objects of `rbac.yaml` for an install in a namespace. The binding of the cluster's role is named after it."""
-    found: list[Object] = list(yaml.safe_load_all(RBAC.read_text().replace(PLACEHOLDER, namespace)))
+    """Accounts and rights of the chart, for an install in a namespace. The binding of the cluster's role is named after it."""
+    found = copy.deepcopy(list(helm.rights(namespace)))
     for document in found:
         if document["kind"] == "ClusterRoleBinding":
             document["metadata"]["name"] += f"-{namespace}"

@@ -40,7 +40,7 @@ def definition(kind: Kind) -> Schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{GROUP}", "annotations": {REVISION_ANNOTATION: str(REVISION)}},
+        "metadata": {"annotations": {REVISION_ANNOTATION: str(REVISION)}, "name": f"{kind.plural}.{GROUP}"},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
