@@ -57,8 +57,8 @@ class Sidecar:
 def sidecar(image: str, controllers: str, trust: str | None, given: Mapping[str, str]) -> Sidecar:
     """The file with its places filled in.
 
-    `trust` is a PEM bundle; without one it is taken from ConfigMap `tradewind-trust` of the app's namespace. `given` are settings
-    by their names in `tradewind.settings`. Raises `UsageError` for one that is not known, or that the sidecar sets itself.
+    `trust` is a PEM bundle; without one it is taken from ConfigMap `tradewind-trust` of the app's namespace. `given` are
+    settings by their names in `tradewind.settings`. Raises `UsageError` for one that is not known, or that the sidecar sets itself.
     """
     file = yaml.safe_load(resources.files("tradewind").joinpath("controller/sidecar.yaml").read_text())
     container: dict[str, Any] = file["container"]
@@ -258,11 +258,15 @@ def _documents(text: str, file: str) -> Iterator[yaml.Node]:
         raise UsageError(f"{file}: the YAML cannot be read: {error}", file) from None
 
 
+class _Representer(yaml.representer.SafeRepresenter):
+    """Writes what stands twice twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def _node(value: Any) -> yaml.Node:
-    representer = yaml.representer.SafeRepresenter(sort_keys=False)
-    # The same value twice is written twice.
-    representer.ignore_aliases = lambda _: True  # type: ignore[method-assign]
-    node: yaml.Node = representer.represent_data(value)
+    node: yaml.Node = _Representer(sort_keys=False).represent_data(value)
     return _literal(node)
 
 
@@ -354,8 +358,8 @@ def _with(node: yaml.Node, name: str, value: yaml.Node) -> yaml.MappingNode:
 
 def _sequence(old: yaml.Node | None, entries: list[yaml.Node]) -> yaml.SequenceNode:
     flow = isinstance(old, yaml.SequenceNode) and bool(old.value) and old.flow_style
-    marks = (old.start_mark, old.end_mark) if old is not None else (None, None)
-    return yaml.SequenceNode("tag:yaml.org,2002:seq", entries, *marks, flow_style=flow)
+    start, end = (old.start_mark, old.end_mark) if old is not None else (None, None)
+    return yaml.SequenceNode("tag:yaml.org,2002:seq", entries, start, end, flow)
 
 
 def _at(node: yaml.Node, where: Path, change: Change, path: Path, make: bool = False) -> yaml.Node:

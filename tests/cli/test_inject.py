@@ -92,7 +92,7 @@ def test_what_the_app_has_keeps_its_place_and_its_address() -> None:
     assert [container["name"] for container in found["initContainers"]] == ["tradewind", "first", "second"]
     assert [container["env"] for container in found["initContainers"][1:]] == [[OURS], [own]]
     assert found["containers"][0]["env"] == [{"name": "A", "value": "b"}, OURS]
-    assert [volume["name"] for volume in found["volumes"]][0] == "files"
+    assert next(volume["name"] for volume in found["volumes"]) == "files"
 
 
 UNTOUCHED = """\
@@ -137,9 +137,15 @@ def test_aliases_and_merged_maps_are_not_changed_for_others() -> None:
 apiVersion: v1
 kind: List
 items:
-- {apiVersion: v1, kind: Pod, metadata: {name: a, labels: {tradewind.dev/sidecar: disabled}}, spec: &spec {containers: [&main {name: main, env: &env [{name: A, value: b}]}]}}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: a, labels: {tradewind.dev/sidecar: disabled}}
+  spec: &spec {containers: [&main {name: main, env: &env [{name: A, value: b}]}]}
 - {apiVersion: v1, kind: Pod, metadata: {name: b}, spec: *spec}
-- {apiVersion: v1, kind: Pod, metadata: {name: c}, spec: {containers: [{<<: *main, name: other}, {name: more, env: *env}]}}
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: c}
+  spec: {containers: [{<<: *main, name: other}, {name: more, env: *env}]}
 """
     disabled, aliased, merged = (pod_of(item)[1] for item in yaml.safe_load(inject(text))["items"])
     own = {"name": "A", "value": "b"}
