@@ -58,7 +58,8 @@ def sidecar(image: str, controllers: str, trust: str | None, given: Mapping[str,
     """The file with its places filled in.
 
     `trust` is a PEM bundle; without one it is taken from ConfigMap `tradewind-trust` of the app's namespace. `given` are
-    settings by their names in `tradewind.settings`. Raises `UsageError` for one that is not known, or that the sidecar sets itself.
+    settings by their names in `tradewind.settings`. Raises `UsageError` for one that is not known, or that the sidecar sets
+    itself.
     """
     file = yaml.safe_load(resources.files("tradewind").joinpath("controller/sidecar.yaml").read_text())
     container: dict[str, Any] = file["container"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cluster as control_plane
@@ -251,7 +250,8 @@ def test_pods_of_controllers_get_their_sidecar(app: Namespace, kind: str, where:
 
 
 def test_what_another_policy_adds_afterwards_brings_no_second_sidecar(chart: Injection, app: Namespace) -> None:
-    add = 'JSONPatch{op: "add", path: "/metadata/annotations", value: {"seen": string(object.spec.initContainers.size())}}'
+    seen = "string(object.spec.?initContainers.orValue([]).size())"
+    add = f'JSONPatch{{op: "add", path: "/metadata/annotations", value: {{"seen": {seen}}}}}'
     name = "zz-later.example.com"
     policy = {
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -272,7 +272,7 @@ def test_what_another_policy_adds_afterwards_brings_no_second_sidecar(chart: Inj
         app.cluster.kubectl("delete", "mutatingadmissionpolicybinding,mutatingadmissionpolicy", name)
 
 
-def test_the_command_makes_of_a_pod_what_the_policy_does(chart: Injection, app: Namespace, tmp_path: Path) -> None:
+def test_the_command_makes_of_a_pod_what_the_policy_does(chart: Injection, app: Namespace) -> None:
     inits = [{"name": "first"}, {"name": "second", "env": [OURS]}]
     body = pod({"name": "other"}, initContainers=inits, volumes=[{"name": "files", "emptyDir": {}}])
     added = injection.sidecar(
@@ -324,7 +324,7 @@ def test_the_values_select_namespaces_and_shape_the_sidecar(chart: Injection, ap
         app.api.merge(where, {"metadata": {"labels": {"team": "blue"}}})
         teams.until(lambda: "initContainers" in create(app, pod())["spec"], 10, "the namespace is chosen")
         (sidecar,) = create(app, pod())["spec"]["initContainers"]
-        assert sidecar["resources"] == {"requests": {"cpu": "1"}, "limits": {"memory": "256Mi"}}
+        assert sidecar["resources"] == {"requests": {"cpu": "1", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
         variables = {variable["name"]: variable["value"] for variable in sidecar["env"]}
         assert (variables["TRADEWIND_WORKERS"], variables["TRADEWIND_MAX_BODY_BYTES"]) == ("3", "10485760")
     finally:
