@@ -330,3 +330,9 @@ def test_the_values_select_namespaces_and_shape_the_sidecar(chart: Injection, ap
     finally:
         chart.apply()
         in_force(app)
+
+
+def test_the_bundle_is_copied_by_the_command_that_is_told(chart: Injection, app: Namespace) -> None:
+    bundle = chart.home.kubectl("get", "configmap", "tradewind-trust", "-o", "jsonpath={.data.ca\\.crt}").stdout
+    app.kubectl("create", "configmap", injection.TRUST, "--from-file=ca.crt=/dev/stdin", input=bundle)
+    assert app.api.get(app.path("configmaps", injection.TRUST))["data"] == {"ca.crt": PEM}
