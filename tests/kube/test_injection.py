@@ -295,7 +295,7 @@ def test_without_the_mutating_policy_no_labelled_pod_goes_on_without_a_sidecar(c
             create(app, pod())
             return False
         except RefusedError as error:
-            return "MutatingAdmissionPolicy sidecar.tradewind.dev" in str(error)
+            return "MutatingAdmissionPolicy tradewind-sidecar" in str(error)
 
     try:
         teams.until(refused, 10, "the pod is refused")
