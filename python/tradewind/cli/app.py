@@ -66,6 +66,7 @@ def application() -> typer.Typer:
         decide,
         evaluate,
         features,
+        inject,
         kube,
         ledger,
         plan,
@@ -88,6 +89,7 @@ def application() -> typer.Typer:
     app.command()(decide.decide)
     app.command()(serve.serve)
     app.command()(controller.controller)
+    app.command()(inject.inject)
     app.command()(simulate.simulate)
     app.command()(ledger.ledger)
     app.command()(replay.replay)
