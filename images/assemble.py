@@ -1,4 +1,4 @@
-"""Makes the images that the Dockerfiles here describe, without Docker: `python images/assemble.py`. README.md says what differs.
+"""Makes the images that the Dockerfiles here describe, without Docker. README.md says what differs.
 
 Final stages stand on Debian's packages, unpacked and not installed; RUN lines of the others run on this machine, in an overlay
 that keeps what they write. Everything happens in a mount namespace of its own, so that nothing is left mounted.
@@ -7,6 +7,7 @@ that keeps what they write. Everything happens in a mount namespace of its own, 
 from __future__ import annotations
 
 import argparse
+import datetime
 import fnmatch
 import gzip
 import hashlib
@@ -28,6 +29,7 @@ from dockerfile import Instruction, Stage
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("gateway", "controller")
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 REPOSITORY = "ghcr.io/tradewind/tradewind-"
 
 PASSWD = "root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n"
@@ -35,11 +37,14 @@ PASSWD += "nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 STATIC = ("base-files", "ca-certificates", "netbase", "tzdata")
 CC = ("gcc-12-base", "libc6", "libgcc-s1", "libgomp1", "libssl3", "libstdc++6")
-PYTHON = tuple(
-    """libbz2-1.0 libcom-err2 libcrypt1 libdb5.3 libexpat1 libffi8 libgssapi-krb5-2 libk5crypto3 libkeyutils1 libkrb5-3
-    libkrb5support0 liblzma5 libncursesw6 libnsl2 libpython3.11-minimal libpython3.11-stdlib libreadline8 libsqlite3-0 libtinfo6
-    libtirpc3 libuuid1 python3-distutils python3.11-minimal zlib1g""".split()
+# fmt: off
+PYTHON = (
+    "libbz2-1.0", "libcom-err2", "libcrypt1", "libdb5.3", "libexpat1", "libffi8", "libgssapi-krb5-2", "libk5crypto3",
+    "libkeyutils1", "libkrb5-3", "libkrb5support0", "liblzma5", "libncursesw6", "libnsl2", "libpython3.11-minimal",
+    "libpython3.11-stdlib", "libreadline8", "libsqlite3-0", "libtinfo6", "libtirpc3", "libuuid1", "python3-distutils",
+    "python3.11-minimal", "zlib1g",
 )
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -114,18 +119,18 @@ def missing() -> str:
 
 
 def assemble(name: str, assembly: Assembly, scratch: Path) -> dict[str, Any]:
-    """Makes the image `name`: its root file system `out/name`, its archive `out/name.tar`. Gives its configuration and digest."""
+    """Makes the image `name`: its root file system `out/name`, its archive `out/name.tar`. Gives what `name.json` holds."""
     file = HERE / f"{name}.Dockerfile"
     made: dict[str, Layer] = {}
     *before, last = dockerfile.stages(file, assembly.arguments)
     for number, stage in enumerate(before):
         layer = made[stage.name] = _overlay(stage, scratch / f"{name}-{number}")
-        _follow(stage, layer, made, assembly)
+        follow(stage, layer, made, assembly)
     root = assembly.out / name
     shutil.rmtree(root, ignore_errors=True)
-    layer = _unpacked(last, root, assembly)
-    _follow(last, layer, made, assembly)
-    return _archive(f"{REPOSITORY}{name}:{layer.arguments['VERSION']}", layer, assembly.out / f"{name}.tar", assembly.epoch)
+    final = _unpacked(last, root, assembly)
+    follow(last, final, made, assembly)
+    return _archive(f"{REPOSITORY}{name}:{final.arguments['VERSION']}", final, assembly.out / f"{name}.tar", assembly.epoch)
 
 
 def _overlay(stage: Stage, scratch: Path) -> Layer:
@@ -195,12 +200,13 @@ def _unpack(archive: Path, root: Path) -> None:
     subprocess.run(command, input=content, check=True)
 
 
-def _follow(stage: Stage, layer: Layer, made: Mapping[str, Layer], assembly: Assembly) -> None:
+def follow(stage: Stage, layer: Layer, made: Mapping[str, Layer], assembly: Assembly) -> None:
+    """Carries out the instructions of a stage. Raises for those that it does not know."""
     for instruction in stage.instructions:
-        follow = _FOLLOW.get(instruction.name)
-        if follow is None:
+        carry_out = _FOLLOW.get(instruction.name)
+        if carry_out is None:
             raise instruction.refused(f"not understood here; expected one of {', '.join(sorted(_FOLLOW))}")
-        follow(instruction, layer, made, assembly)
+        carry_out(instruction, layer, made, assembly)
 
 
 def _arg(instruction: Instruction, layer: Layer, _: Mapping[str, Layer], assembly: Assembly) -> None:
@@ -253,7 +259,12 @@ def _copy(instruction: Instruction, layer: Layer, made: Mapping[str, Layer], ass
         if not found.exists():
             raise instruction.refused(f"no `{source}`" + (f" that the stage `{stage}` made" if stage else " in the context"))
         to = Path(layer.folder) / target
-        _take(found, below(layer.root, str(to / found.name if into and not found.is_dir() else to)), stage is None, assembly.context)
+        _take(
+            found,
+            below(layer.root, str(to / found.name if into and not found.is_dir() else to)),
+            stage is None,
+            assembly.context,
+        )
     layer.copied.append(os.path.normpath(Path(layer.folder) / target).lstrip("/"))
 
 
@@ -340,11 +351,11 @@ def below(root: Path, path: str) -> Path:
 def _archive(image: str, layer: Layer, to: Path, epoch: int) -> dict[str, Any]:
     """Writes an OCI layout that `ctr images import` and `docker load` read: one layer for the base, one for what COPY wrote."""
     parts = [
-        _layer(layer.root, lambda path: not _under(path, layer.copied), epoch),
-        _layer(layer.root, lambda path: _under(path, layer.copied), epoch),
+        tarred(layer.root, lambda path: not _under(path, layer.copied), epoch),
+        tarred(layer.root, lambda path: _under(path, layer.copied), epoch),
     ]
     machine = {"x86_64": "amd64", "aarch64": "arm64"}
-    created = f"{_time(epoch)}"
+    created = _time(epoch)
     environment = [f"{name}={value}" for name, value in sorted(layer.environment.items())]
     config = {
         "architecture": machine.get(os.uname().machine, os.uname().machine),
@@ -357,7 +368,7 @@ def _archive(image: str, layer: Layer, to: Path, epoch: int) -> dict[str, Any]:
     written = json.dumps(config, sort_keys=True).encode()
     manifest = {
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "mediaType": MANIFEST,
         "config": _described(written, "application/vnd.oci.image.config.v1+json"),
         "layers": [_described(part, "application/vnd.oci.image.layer.v1.tar") for part in parts],
     }
@@ -366,7 +377,7 @@ def _archive(image: str, layer: Layer, to: Path, epoch: int) -> dict[str, Any]:
     index = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [{**_described(stated, manifest["mediaType"]), "annotations": names}],
+        "manifests": [{**_described(stated, MANIFEST), "annotations": names}],
     }
     blobs = {f"blobs/sha256/{_digest(blob).partition(':')[2]}": blob for blob in (written, stated, *parts)}
     paths = [f"blobs/sha256/{_digest(part).partition(':')[2]}" for part in parts]
@@ -388,7 +399,7 @@ def _archive(image: str, layer: Layer, to: Path, epoch: int) -> dict[str, Any]:
     return result
 
 
-def _layer(root: Path, wanted: Callable[[str], bool], epoch: int) -> bytes:
+def tarred(root: Path, wanted: Callable[[str], bool], epoch: int) -> bytes:
     """A tar of the wanted paths, the same for the same content: sorted, owned by root, of one age, with plain modes."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -431,8 +442,6 @@ def _described(content: bytes, kind: str) -> dict[str, Any]:
 
 
 def _time(epoch: int) -> str:
-    import datetime
-
     return datetime.datetime.fromtimestamp(epoch, datetime.UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -443,7 +452,7 @@ def _run(*command: str) -> None:
 def main() -> None:
     """Assembles the images that are named, all by default, and prints a line for each."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="{" + ",".join(NAMES) + "}")
+    parser.add_argument("names", nargs="*", choices=NAMES, default=NAMES, metavar="{" + ",".join(NAMES) + "}")
     parser.add_argument("--out", type=Path, default=HERE.parent / "dist/images", help="folder of the archives and the roots")
     parser.add_argument("--profile", default="release", help="profile of Cargo: `quick` for quick turns")
     options = parser.parse_args()
@@ -462,7 +471,7 @@ def main() -> None:
     scratch.mkdir(exist_ok=True)
     _run("mount", "-t", "tmpfs", "tmpfs", str(scratch))
     try:
-        for name in options.names or NAMES:
+        for name in options.names:
             made = assemble(name, assembly, scratch)
             sizes = ", ".join(f"{made['bytes'][kind] / 1e6:.1f} MB {kind}" for kind in ("compressed", "unpacked"))
             print(f"images: {assembly.out / name}.tar: {made['image']}, {sizes}, {made['digest']}", flush=True)  # noqa: T201
