@@ -160,8 +160,9 @@ def _unpacked(stage: Stage, root: Path, assembly: Assembly) -> Layer:
         (root / folder).mkdir(parents=True)
     for archive in _downloaded(["download", *packages.names], assembly.cache / "packages"):
         _unpack(archive, root)
-    for unused in ("usr/share/man", "usr/share/lintian"):
+    for unused in ("usr/share/man", "usr/share/lintian", "usr/sbin/update-ca-certificates"):
         shutil.rmtree(root / unused, ignore_errors=True)
+        (root / unused).unlink(missing_ok=True)
     (root / "etc/passwd").write_text(PASSWD)
     (root / "etc/group").write_text("root:x:0:\nnobody:x:65534:\nnonroot:x:65532:\n")
     (root / "etc/nsswitch.conf").write_text("hosts: files dns\n")
@@ -452,7 +453,7 @@ def _run(*command: str) -> None:
 def main() -> None:
     """Assembles the images that are named, all by default, and prints a line for each."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("names", nargs="*", choices=NAMES, default=NAMES, metavar="{" + ",".join(NAMES) + "}")
+    parser.add_argument("names", nargs="*", choices=NAMES, help="both where none is named")
     parser.add_argument("--out", type=Path, default=HERE.parent / "dist/images", help="folder of the archives and the roots")
     parser.add_argument("--profile", default="release", help="profile of Cargo: `quick` for quick turns")
     options = parser.parse_args()
@@ -471,7 +472,7 @@ def main() -> None:
     scratch.mkdir(exist_ok=True)
     _run("mount", "-t", "tmpfs", "tmpfs", str(scratch))
     try:
-        for name in options.names:
+        for name in options.names or NAMES:
             made = assemble(name, assembly, scratch)
             sizes = ", ".join(f"{made['bytes'][kind] / 1e6:.1f} MB {kind}" for kind in ("compressed", "unpacked"))
             print(f"images: {assembly.out / name}.tar: {made['image']}, {sizes}, {made['digest']}", flush=True)  # noqa: T201
