@@ -5,12 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROFILE ?= release
+# Of the workspace, and so of the images.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 # Wheels of onnxruntime from 1.30 on write a telemetry database into the home folder unless told not to before they load.
 export ORT_DISABLE_TELEMETRY := 1
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds charts docs lock bench bench-kube evaluate train clean
+.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds charts docs images lock bench bench-kube evaluate train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -57,16 +59,16 @@ test-kube: setup ## against a real API server; needs Go, builds it once (minutes
 check: setup ## formatting, lints, types, stub, import contracts
 	@cargo fmt --all --check
 	@cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
-	@$(BIN)/ruff format --check python tests bench charts
-	@$(BIN)/ruff check python tests bench charts
+	@$(BIN)/ruff format --check python tests bench charts images
+	@$(BIN)/ruff check python tests bench charts images
 	@$(BIN)/mypy
 	@$(BIN)/python -m mypy.stubtest tradewind._core --mypy-config-file pyproject.toml
 	@$(BIN)/lint-imports
 
 fmt: setup ## format everything
 	@cargo fmt --all
-	@$(BIN)/ruff format python tests bench charts
-	@$(BIN)/ruff check --fix --quiet python tests bench charts
+	@$(BIN)/ruff format python tests bench charts images
+	@$(BIN)/ruff check --fix --quiet python tests bench charts images
 
 crds: setup ## write crds/ from the shapes and rules of python/tradewind/resources
 	@$(BIN)/python -m tradewind.resources.crds crds
@@ -78,8 +80,17 @@ docs: setup ## write docs/conditions.md from the controller's table of reasons, 
 	@$(BIN)/python -c 'from tradewind.controller import conditions; print(conditions.page(), end="")' >docs/conditions.md
 	@PYTHONPATH=tests $(BIN)/python tests/effects/page.py docs/fields.md
 
+# The tag of the images is the version of the chart; the bases may be given with digests: DOCKER_ARGUMENTS="--build-arg RUST_IMAGE=…@sha256:…".
+DOCKER_ARGUMENTS ?=
+images: ## both images: `docker build` where a Docker daemon answers, else archives and root file systems in dist/images (Debian 12, root)
+	@if docker info >/dev/null 2>&1; then for name in gateway controller; do \
+		docker build --file images/$$name.Dockerfile --tag ghcr.io/tradewind/tradewind-$$name:$(VERSION) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg PROFILE=$(PROFILE) $(DOCKER_ARGUMENTS) .; done; \
+	else $(PYTHON) images/assemble.py --profile $(PROFILE); fi
+
 lock: $(VENV)/.installed ## pin the newest versions that pyproject.toml allows
 	@$(BIN)/uv pip compile --quiet --all-extras --python-version 3.11 --no-header --upgrade pyproject.toml -o requirements/lock.txt
+	@$(BIN)/uv pip compile --quiet --extra controller --python-version 3.11 --no-header --generate-hashes --constraint requirements/lock.txt pyproject.toml -o requirements/controller.txt
 
 bench: setup ## measure decisions and the gateway; figures for bench/README.md
 	@$(BIN)/python bench/run.py
