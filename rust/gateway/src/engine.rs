@@ -214,6 +214,12 @@ impl Engine {
         self.credentials.store(Arc::new(credentials));
     }
 
+    /// Id of the plan in service, if there is one.
+    #[must_use]
+    pub fn plan_id(&self) -> Option<String> {
+        self.routing().ok().map(|routing| routing.plan.id().to_string())
+    }
+
     /// Names of the credentials that the plan in service needs.
     #[must_use]
     pub fn credential_names(&self) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! Process facts: read once, then frozen. Routing is not here: that is a plan, swapped whole.
 
+pub mod variables;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -103,6 +105,17 @@ pub enum SyncFault {
     AckUnswapped,
     /// It serves plans that it does not acknowledge.
     NeverAck,
+}
+
+impl Settings {
+    /// The same with as many workers as cores may be used, where it says none.
+    #[must_use]
+    pub fn with_workers(mut self) -> Self {
+        if self.workers == 0 {
+            self.workers = Self::default().workers;
+        }
+        self
+    }
 }
 
 impl Default for Settings {
