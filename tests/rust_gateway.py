@@ -1,5 +1,5 @@
-"""The data plane without Python, as a process: the binary that `cargo build -p tradewind-gateway` makes, or the one that a variable
-names.
+"""The data plane without Python as a process: the binary that `cargo build -p tradewind-gateway` makes, or the one that a
+variable names.
 """
 
 from __future__ import annotations

@@ -2,20 +2,22 @@
 
 use std::{
     fmt, fs,
-    io::Write,
+    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tradewind_core::{Code, plan::Predictors, record::CaptureKind};
 use tradewind_gateway::{
-    Engine, Executor, Keys, Settings, SyncClient, plan_source,
+    Engine, Executor, Health, Keys, Server, Settings, SyncClient, plan_source, serve, serve_health, serve_tls,
     settings::{Network, SyncFault, variables},
+    shutdown,
     simulator::{self, Flags},
 };
 
@@ -252,23 +254,68 @@ fn run(settings: Settings, as_json: bool) -> Result<()> {
         engine.set_keys(Keys::parse(&read(path)?).map_err(|error| usage(format!("{}: {error}", path.display())))?);
     }
     let source = source(&engine)?;
-    let server = tradewind_gateway::serve(&engine, &settings.listen)
-        .map_err(|error| usage(format!("the native door cannot listen: {}: {error}", settings.listen)))?;
+    let doors = Doors::open(&engine)?;
     let stop = signals()?;
     if as_json {
-        announce(&json!({"native": format!("http://{}", server.local_addr), "plan": engine.plan_id()}));
+        announce(&doors.line());
     }
     stop.recv().map_err(failed)?;
-    tracing::info!(calls = engine.calls_in_flight(), "draining");
-    server.shutdown();
-    server.join();
+    tracing::info!(linger_s = settings.linger_s, calls = engine.calls_in_flight(), "stopping");
+    engine.leave();
+    thread::sleep(Duration::from_secs(settings.linger_s));
+    let health = doors.close(&engine);
     drop(source);
     Engine::close(&engine);
+    drop(health);
     Ok(())
 }
 
+/// The listeners of the settings.
+struct Doors {
+    native: Server,
+    tls: Option<Server>,
+    health: Option<Health>,
+    plan: Option<String>,
+}
+
+impl Doors {
+    fn open(engine: &Arc<Engine>) -> Result<Self> {
+        let settings = engine.settings();
+        let unheard = |what: &str, address: &str| {
+            let what = format!("the {what} cannot listen: {address}");
+            move |error: io::Error| usage(format!("{what}: {error}"))
+        };
+        // First: whoever waits for the doors may ask there.
+        let health = Some(&settings.health_listen).filter(|address| !address.is_empty());
+        let health = health.map(|address| serve_health(engine, address).map_err(unheard("health listener", address)));
+        let native = serve(engine, &settings.listen).map_err(unheard("native door", &settings.listen))?;
+        let tls = settings.tls_port.map(|port| serve_tls(engine, port).map_err(unheard("TLS door", &format!("port {port}"))));
+        Ok(Self { native, tls: tls.transpose()?, health: health.transpose()?, plan: engine.plan_id() })
+    }
+
+    /// What `--json` prints.
+    fn line(&self) -> Value {
+        let mut line = json!({"native": format!("http://{}", self.native.local_addr), "plan": self.plan});
+        if let Some(tls) = &self.tls {
+            line["tls"] = json!(format!("https://{}", tls.local_addr));
+        }
+        if let Some(health) = &self.health {
+            line["health"] = json!(format!("http://{}", health.local_addr));
+        }
+        line
+    }
+
+    /// Closes the doors once calls in flight have ended; health is told of until the end.
+    fn close(self, engine: &Engine) -> Option<Health> {
+        let doors = [Some(self.native), self.tls];
+        shutdown(engine, doors.iter().flatten());
+        doors.into_iter().flatten().for_each(Server::join);
+        self.health
+    }
+}
+
 /// One JSON line on stdout. A caller that asked for port 0 reads it there; one that does not read is no reason to stop.
-fn announce(line: &serde_json::Value) {
+fn announce(line: &Value) {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
