@@ -242,8 +242,9 @@ class Gateway:
             return self._gateway.listen_health()
 
     def leave(self) -> None:
-        """Says from now on that the gateway leaves: `/readyz` is 503, and each answer closes its connection. Calls are taken until
-        `drain`."""
+        """Says from now on that the gateway leaves: `/readyz` is 503, and each answer closes its connection. Calls are taken
+        until `drain`.
+        """
         self._gateway.leave()
 
     def follow(self) -> None:

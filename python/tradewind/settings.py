@@ -76,11 +76,11 @@ class Settings:
     asgi_port: int = 4001
     """TCP port of the ASGI door; 0 takes a free one."""
     tls_port: int | None = None
-    """TCP port of the TLS door, on `host`; 0 takes a free one, none is no such door. Controllers give its certificate, which is held
-    in memory only; until they do, handshakes fail."""
+    """TCP port of the TLS door, on `host`; 0 takes a free one, none is no such door. Controllers give its certificate, which is
+    held in memory only; until they do, handshakes fail."""
     health_listen: str = ""
-    """Address, `host:port`, of `/healthz`, `/readyz`, `/startupz`, `/metrics` and `/plan` alone, for kubelet and Prometheus: plain
-    HTTP, no keys. Where empty, only the doors tell."""
+    """Address, `host:port`, of `/healthz`, `/readyz`, `/startupz`, `/metrics` and `/plan` alone, for kubelet and Prometheus:
+    plain HTTP, no keys. Where empty, only the doors tell."""
     startup_wait_s: int = 30
     """Seconds after which `/startupz` is 200 though no plan is loaded: a pod's app starts without controllers then."""
     log_level: LogLevel = "info"
@@ -94,8 +94,8 @@ class Settings:
     drain_s: int = 30
     """Seconds that calls in flight have when the doors have closed: what Kubernetes grants."""
     linger_s: int = 0
-    """Seconds from SIGTERM in which calls are still taken, each answered with `connection: close`, while `/readyz` is 503; then the
-    doors close. In a pod, 2: whoever sends calls hears late that it leaves."""
+    """Seconds from SIGTERM in which calls are still taken, each answered with `connection: close`, while `/readyz` is 503; then
+    the doors close. In a pod, 2: whoever sends calls hears late that it leaves."""
     max_body_bytes: int = 10 << 20
     """Bytes of a request body: longer than any context window."""
     max_header_bytes: int = 64 << 10

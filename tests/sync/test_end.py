@@ -1,4 +1,4 @@
-"""Data planes of both kinds, fed by the same variables, that are told to end: no call is lost, and health is told until the end."""
+"""Data planes of both kinds, fed by the same variables, that are told to end: no call is lost, health is told to the last."""
 
 from __future__ import annotations
 
