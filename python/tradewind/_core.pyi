@@ -133,6 +133,15 @@ class Gateway:
     def listen(self, address: str | None = None) -> str:
         """Starts the native listener; gives its address."""
 
+    def listen_tls(self) -> str | None:
+        """Starts the TLS door of the settings, if they want one; gives its address."""
+
+    def listen_health(self) -> str | None:
+        """Starts the health listener of the settings, if they want one; gives its address."""
+
+    def leave(self) -> None:
+        """Says from now on that the gateway leaves; calls are taken still."""
+
     def follow(self) -> None:
         """Serves what was kept of the controllers of the settings, if anything was, and polls them until `drain`."""
 

@@ -225,6 +225,28 @@ class Gateway:
         with typed_errors():
             return self._gateway.listen(address)
 
+    def listen_tls(self) -> str | None:
+        """Starts the TLS door at the settings' `tls_port`; gives its address, `None` where they want no such door.
+
+        Handshakes fail until a controller gives a certificate. Raises `Internal` where the port cannot be had.
+        """
+        with typed_errors():
+            return self._gateway.listen_tls()
+
+    def listen_health(self) -> str | None:
+        """Starts the health listener at the settings' `health_listen`; gives its address, `None` where they want none.
+
+        Raises `Internal` where it cannot be had.
+        """
+        with typed_errors():
+            return self._gateway.listen_health()
+
+    def leave(self) -> None:
+        """Says from now on that the gateway leaves: `/readyz` is 503, and each answer closes its connection. Calls are taken
+        until `drain`.
+        """
+        self._gateway.leave()
+
     def follow(self) -> None:
         """Serves the last plan of the controllers that the settings name, if one was kept, and polls them until `drain`.
 
@@ -264,7 +286,7 @@ class Gateway:
         return status
 
     def drain(self) -> bool:
-        """Takes no new calls, waits `drain_s` for those in flight, cuts the rest, closes the native door and the ledger.
+        """Takes no new calls, waits `drain_s` for those in flight, cuts the rest, closes the doors of its own and the ledger.
 
         Gives whether all of them ended in time. Blocks, with the GIL released; may be called again.
         """

@@ -44,6 +44,8 @@ class Settings:
     """File of the token that controllers know this pod by; read for each poll."""
     controller_trust: Path | None = None
     """PEM bundle of certificates to trust controllers by, until they give another; those of the system where absent."""
+    controller_trust_pem: str = ""
+    """The bundle itself, PEM, in place of the file `controller_trust`."""
     plan_cache: Path | None = None
     """Folder for the last plan that has served well, so that a restart needs no controller."""
     plan_cache_after_s: int = 10
@@ -73,6 +75,14 @@ class Settings:
     """TCP port of the native door; 0 takes a free one."""
     asgi_port: int = 4001
     """TCP port of the ASGI door; 0 takes a free one."""
+    tls_port: int | None = None
+    """TCP port of the TLS door, on `host`; 0 takes a free one, none is no such door. Controllers give its certificate, which is
+    held in memory only; until they do, handshakes fail."""
+    health_listen: str = ""
+    """Address, `host:port`, of `/healthz`, `/readyz`, `/startupz`, `/metrics` and `/plan` alone, for kubelet and Prometheus:
+    plain HTTP, no keys. Where empty, only the doors tell."""
+    startup_wait_s: int = 30
+    """Seconds after which `/startupz` is 200 though no plan is loaded: a pod's app starts without controllers then."""
     log_level: LogLevel = "info"
     """Least level that is logged, to stderr."""
     executor: Executor = "native"
@@ -82,7 +92,10 @@ class Settings:
     capture: Capture = "features"
     """What an outcome keeps of a call: `text` stores prompts, so it is no default."""
     drain_s: int = 30
-    """Seconds that calls in flight have after SIGTERM: what Kubernetes grants."""
+    """Seconds that calls in flight have when the doors have closed: what Kubernetes grants."""
+    linger_s: int = 0
+    """Seconds from SIGTERM in which calls are still taken, each answered with `connection: close`, while `/readyz` is 503; then
+    the doors close. In a pod, 2: whoever sends calls hears late that it leaves."""
     max_body_bytes: int = 10 << 20
     """Bytes of a request body: longer than any context window."""
     max_header_bytes: int = 64 << 10
@@ -230,11 +243,12 @@ def _parse(kind: type[Kind], name: str, text: str, where: str) -> Any:
         if text.lower() not in ("true", "false"):
             raise UsageError(f"{where} is `{text}`; expected `true` or `false`", where)
         return text.lower() == "true"
-    if wanted in (int, float):
+    number = next((number for number in (int, float) if wanted is number or number in get_args(wanted)), None)
+    if number is not None:
         try:
-            return _checked(kind, name, wanted(text), where)
+            return _checked(kind, name, number(text), where)
         except ValueError:
-            what = "an integer" if wanted is int else "a number"
+            what = "an integer" if number is int else "a number"
             raise UsageError(f"{where} is `{text}`; expected {what}", where) from None
     if wanted == tuple[str, ...]:
         return tuple(part.strip() for part in text.split(",") if part.strip())

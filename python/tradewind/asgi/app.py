@@ -16,7 +16,7 @@ from tradewind.asgi.door import Door
 from tradewind.asgi.request import Receive, Scope, Send
 from tradewind.asgi.source import Given, Own, Source
 
-BUSY = frozenset({"/v1/chat/completions", "/v1/decide", "/v1/models", "/healthz", "/readyz", "/metrics", "/plan"})
+BUSY = frozenset({"/v1/chat/completions", "/v1/decide", "/v1/models", "/healthz", "/readyz", "/startupz", "/metrics", "/plan"})
 """Paths that go to the engine past FastAPI's router, which costs as much as a third of an answer."""
 
 

@@ -28,6 +28,9 @@ def openapi(version: str) -> Json:
             "/v1/models": {"get": _models()},
             "/healthz": {"get": _page("The process is alive", "The process is alive.")},
             "/readyz": {"get": _page("A plan is loaded", "A plan is loaded and calls are accepted.", 503)},
+            "/startupz": {
+                "get": _page("A plan was loaded, or waited for", "A plan is loaded, or was waited for long enough.", 503)
+            },
             "/metrics": {"get": _metrics()},
             "/plan": {"get": _page("The plan in service", "Plan id, source, when loaded, the last refusal.")},
         },

@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -137,15 +138,22 @@ def run(serving: Serving, stop: threading.Event, as_json: bool) -> None:
     settings = serving.settings
     opened: dict[str, str] = {}
     shim: Shim | None = None
+    # First: whoever waits for the doors may ask there.
+    health = listened("health listener", serving.gateway.listen_health, health="http")
     if settings.door in ("native", "both"):
-        opened["native"] = listen(serving)
+        opened |= listened("native door", serving.gateway.listen, native="http")
+    opened |= listened("TLS door", serving.gateway.listen_tls, tls="https")
     if settings.door in ("asgi", "both"):
         shim = Shim(serving)
         opened["asgi"] = shim.start(stop)
     watcher = threading.Thread(target=files.watch, args=(serving, stop), name="watch")
     watcher.start()
-    announce(serving, opened, as_json)
+    announce(serving, opened, health, as_json)
     stop.wait()
+    serving.gateway.leave()
+    if settings.linger_s:
+        output.words().print(f"stopping: calls are taken for {settings.linger_s} s still")
+        time.sleep(settings.linger_s)
     output.words().print("stopping: calls in flight are finished first")
     if shim is not None:
         shim.stop()
@@ -157,25 +165,28 @@ def run(serving: Serving, stop: threading.Event, as_json: bool) -> None:
         output.complain(f"calls were still in flight after {settings.drain_s} s and were broken off")
 
 
-def listen(serving: Serving) -> str:
-    """Opens the native door; gives its URL."""
+def listened(what: str, listen: Callable[[], str | None], **scheme: str) -> dict[str, str]:
+    """Opens a listener; gives its URL by its name, or nothing where the settings do not want it."""
     try:
-        return f"http://{serving.gateway.listen()}"
+        address = listen()
     except TradewindError as error:
-        raise UsageError(f"the native door cannot listen: {error.message}") from None
+        raise UsageError(f"the {what} cannot listen: {error.message}") from None
+    return {name: f"{kind}://{address}" for name, kind in scheme.items() if address is not None}
 
 
-def announce(serving: Serving, opened: dict[str, str], as_json: bool) -> None:
+def announce(serving: Serving, opened: dict[str, str], health: dict[str, str], as_json: bool) -> None:
     """Says what is served, where, and to whom."""
     words = output.words()
     for name, url in opened.items():
         words.print(f"{name} door: {url}/v1")
+    for url in health.values():
+        words.print(f"health and metrics: {url}/metrics")
     if serving.settings.controllers:
         words.print(f"plans, keys and trust come from {', '.join(serving.settings.controllers)}")
     elif serving.settings.keys is None:
         words.print("without keys: only callers on this machine are served, as namespace `default`")
     if as_json:
-        output.document({**opened, "plan": serving.gateway.plan_status().get("plan")})
+        output.document({**opened, **health, "plan": serving.gateway.plan_status().get("plan")})
 
 
 class Shim:
@@ -244,11 +255,13 @@ def check_host(settings: Settings) -> None:
 
 @contextmanager
 def stopped_by(stop: threading.Event, *signals: signal.Signals) -> Iterator[None]:
-    """Sets an event on the first signal; the second one has its usual effect."""
+    """Sets an event on the first signal; a second one ends the process at once, whatever it waits for."""
     before = {number: signal.getsignal(number) for number in signals}
 
-    def end(number: int, _frame: object) -> None:
-        signal.signal(number, before[signal.Signals(number)])
+    def end(_number: int, _frame: object) -> None:
+        for number in signals:
+            # Not Python's own handler: it would run only when the main thread comes back from its wait.
+            signal.signal(number, signal.SIG_DFL)
         stop.set()
 
     for number in signals:

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -34,6 +34,7 @@ use crate::{
     sessions::Sessions,
     settings::Settings,
     sync::client::{Callers, Status},
+    tls::Certificates,
     upstream::{
         Pool,
         guard::{self, Guard},
@@ -47,6 +48,7 @@ const PATHS: &[(&str, &str)] = &[
     ("GET", "/v1/models"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/startupz"),
     ("GET", "/metrics"),
     ("GET", "/plan"),
 ];
@@ -67,7 +69,11 @@ pub struct Engine {
     pool: Arc<Pool>,
     ledger: Option<Ledger>,
     metrics: Metrics,
+    /// Of the TLS door.
+    certificates: Certificates,
+    begun: Instant,
     in_flight: AtomicUsize,
+    leaving: AtomicBool,
     draining: AtomicBool,
     cut: AtomicBool,
     /// Woken when the last call has ended while the gateway drains.
@@ -102,8 +108,12 @@ impl Engine {
     /// Builds the data plane, without a plan: until one is swapped in, calls are answered 503 `no_plan`.
     ///
     /// # Errors
-    /// Where the ledger's folder cannot be written.
+    /// Where settings exclude each other (`invalid_request`), or the ledger's folder cannot be written.
     pub fn new(settings: Settings, predictors: Predictors) -> Result<Arc<Self>, Error> {
+        if settings.tls_port.is_some() && settings.controllers.is_empty() {
+            let message = "`tls_port` needs `controllers`, which give the certificate of the TLS door; none are given";
+            return Err(Error::new(Code::InvalidRequest, "tls_port", message));
+        }
         let metrics = Metrics::default();
         let open =
             |folder| Ledger::open(folder, settings.ledger_rotate_bytes, metrics.ledger_lines.clone(), metrics.ledger_dropped.clone());
@@ -131,7 +141,10 @@ impl Engine {
             }),
             ledger,
             metrics,
+            certificates: Certificates::default(),
+            begun: Instant::now(),
             in_flight: AtomicUsize::new(0),
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             idle: Notify::new(),
@@ -214,11 +227,22 @@ impl Engine {
         self.credentials.store(Arc::new(credentials));
     }
 
+    /// Id of the plan in service, if there is one.
+    #[must_use]
+    pub fn plan_id(&self) -> Option<String> {
+        self.routing().ok().map(|routing| routing.plan.id().to_string())
+    }
+
     /// Names of the credentials that the plan in service needs.
     #[must_use]
     pub fn credential_names(&self) -> Vec<String> {
         let Ok(routing) = self.routing() else { return Vec::new() };
         routing.plan.models().iter().filter_map(|model| model.upstream.credential.clone()).collect()
+    }
+
+    /// Says from now on that the gateway leaves: it is no longer ready, and each answer asks to close its connection. Calls are taken.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
     }
 
     /// Refuses new calls from now on; those in flight go on.
@@ -265,6 +289,14 @@ impl Engine {
 
     /// Serves a request. Dropping the future, or the answer's body, cancels the upstream call.
     pub async fn handle(self: &Arc<Self>, request: Request<Bytes>, peer: Peer) -> Response<AnswerBody> {
+        let mut response = self.answer(request, peer).await;
+        if self.leaving.load(Ordering::SeqCst) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request<Bytes>, peer: Peer) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
         if length(&head) > self.settings.max_header_bytes {
             return self.refuse(&self.head_too_large());
@@ -274,6 +306,7 @@ impl Engine {
         match path {
             "/healthz" if read => return pages::alive(),
             "/readyz" if read => return pages::ready(self),
+            "/startupz" if read => return pages::started(self),
             "/metrics" if read => return pages::metrics(self),
             "/plan" if read => return pages::plan(self),
             _ => {}
@@ -355,6 +388,22 @@ impl Engine {
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
         self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is to be called no more: it leaves, or drains.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst) || self.is_draining()
+    }
+
+    /// The certificate of the TLS door, which controllers give.
+    #[must_use]
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    /// How long it has been there.
+    pub(crate) fn age(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -456,7 +505,12 @@ fn addressed(path: &str) -> (&str, Option<&str>) {
 }
 
 fn not_found(path: &str) -> Error {
-    let served: Vec<String> = PATHS.iter().map(|(method, path)| format!("{method} {path}")).collect();
+    not_among(PATHS, path)
+}
+
+/// The answer to a path that is none of those served.
+pub(crate) fn not_among(paths: &[(&str, &str)], path: &str) -> Error {
+    let served: Vec<String> = paths.iter().map(|(method, path)| format!("{method} {path}")).collect();
     Error::new(Code::NotFound, "", format!("`{}` is not served; served are {}", tradewind_core::error::excerpt(path), served.join(", ")))
 }
 

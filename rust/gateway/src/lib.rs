@@ -6,6 +6,8 @@
 pub mod settings;
 pub mod engine;
 pub mod server;
+pub mod health;
+pub mod tls;
 pub mod answer;
 mod chat;
 mod pages;
@@ -34,8 +36,9 @@ pub use self::{
     answer::AnswerBody,
     engine::{Engine, PlanStatus},
     executor::Executor,
+    health::{Health, serve_health},
     keys::{Keys, Peer},
-    server::{Server, serve},
+    server::{Server, serve, serve_tls, shutdown},
     settings::Settings,
     sync::client::SyncClient,
 };

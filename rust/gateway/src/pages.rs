@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use http::{HeaderValue, Response, StatusCode, header};
@@ -50,11 +50,21 @@ pub(crate) fn alive() -> Response<AnswerBody> {
 
 /// `GET /readyz`: a plan is loaded and calls are accepted.
 pub(crate) fn ready(engine: &Engine) -> Response<AnswerBody> {
-    if engine.is_draining() {
+    if engine.is_ending() {
         return answer::error(&Error::new(Code::Draining, "", "the gateway is shutting down"));
     }
     match engine.routing() {
         Ok(routing) => document(&json!({"status": "ready", "plan": &**routing.plan.id()})),
+        Err(error) => answer::error(&error),
+    }
+}
+
+/// `GET /startupz`: a plan is loaded, or it was waited for long enough. Once 200, whoever waits for us may start.
+pub(crate) fn started(engine: &Engine) -> Response<AnswerBody> {
+    let waited = engine.age() >= Duration::from_secs(engine.settings().startup_wait_s);
+    match engine.routing() {
+        Ok(routing) => document(&json!({"status": "started", "plan": &**routing.plan.id()})),
+        Err(_) if waited => document(&json!({"status": "started", "plan": null})),
         Err(error) => answer::error(&error),
     }
 }

@@ -3,7 +3,11 @@
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -15,10 +19,12 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
+use tokio_rustls::TlsAcceptor;
 use tradewind_core::{Code, Error};
 
 use crate::{answer::AnswerBody, engine::Engine, keys::Peer};
@@ -30,12 +36,17 @@ const MIN_BUFFER: usize = 8192;
 /// A refused body is read to its end up to this size, so that the client reads the answer instead of a reset.
 const DISCARD: usize = 64 << 20;
 
+/// How long a new connection may take to bring its first call, once nobody else can connect: whoever has just connected is about to ask.
+const FIRST: Duration = Duration::from_millis(250);
+
 /// A running listener.
 pub struct Server {
     /// Where it listens; with port 0 asked for, the port that was given.
     pub local_addr: SocketAddr,
     engine: Arc<Engine>,
     stop: watch::Sender<bool>,
+    /// Each worker holds its other end until no call can come any more.
+    quiet: Mutex<mpsc::Receiver<()>>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -44,10 +55,7 @@ pub struct Server {
 /// # Errors
 /// Where the address is taken, or is another than loopback while there are no keys.
 pub fn serve(engine: &Arc<Engine>, address: &str) -> io::Result<Server> {
-    let address = address
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("`{address}` is no address")))?;
+    let address = resolve(address)?;
     if !engine.keys_required() {
         if !address.ip().is_loopback() {
             return Err(io::Error::new(
@@ -57,6 +65,30 @@ pub fn serve(engine: &Arc<Engine>, address: &str) -> io::Result<Server> {
         }
         tracing::warn!(%address, "no keys: everyone on this machine is tenant `default`");
     }
+    open(engine, address, None)
+}
+
+/// Listens and serves over TLS, at this port of the host of the settings' `listen`. Until controllers give a certificate, handshakes
+/// fail; the gateway is ready by its plan all the same.
+///
+/// # Errors
+/// Where the address is taken.
+pub fn serve_tls(engine: &Arc<Engine>, port: u16) -> io::Result<Server> {
+    let mut address = resolve(&engine.settings().listen)?;
+    address.set_port(port);
+    let server = open(engine, address, Some(engine.certificates().acceptor()?))?;
+    if !engine.certificates().is_set() {
+        tracing::warn!(address = %server.local_addr, "TLS handshakes fail until a controller gives a certificate");
+    }
+    Ok(server)
+}
+
+pub(crate) fn resolve(address: &str) -> io::Result<SocketAddr> {
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("`{address}` is no address"));
+    address.to_socket_addrs()?.next().ok_or_else(invalid)
+}
+
+fn open(engine: &Arc<Engine>, address: SocketAddr, tls: Option<TlsAcceptor>) -> io::Result<Server> {
     let workers = engine.settings().workers.max(1);
     let shared = workers > 1;
     if shared {
@@ -70,23 +102,44 @@ pub fn serve(engine: &Arc<Engine>, address: &str) -> io::Result<Server> {
         listeners.push(bind(local_addr, true)?);
     }
     let (stop, stopped) = watch::channel(false);
+    let (busy, quiet) = mpsc::channel();
     let places = Arc::new(Semaphore::new(engine.settings().max_connections));
+    let secure = tls.is_some();
     let mut handles = Vec::with_capacity(workers);
     for (index, listener) in listeners.into_iter().enumerate() {
-        let worker = Worker { engine: Arc::clone(engine), stopped: stopped.clone(), places: Arc::clone(&places) };
+        let worker = Worker {
+            engine: Arc::clone(engine),
+            tls: tls.clone(),
+            stopped: stopped.clone(),
+            places: Arc::clone(&places),
+            debts: Arc::default(),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let name = format!("worker-{index}");
-        handles.push(thread::Builder::new().name(name).spawn(move || runtime.block_on(worker.run(listener)))?);
+        let name = format!("{}-{index}", if secure { "tls" } else { "worker" });
+        let busy = busy.clone();
+        handles.push(thread::Builder::new().name(name).spawn(move || runtime.block_on(worker.run(listener, busy)))?);
     }
-    tracing::info!(address = %local_addr, workers, "listening");
-    Ok(Server { local_addr, engine: Arc::clone(engine), stop, workers: handles })
+    tracing::info!(address = %local_addr, workers, tls = secure, "listening");
+    Ok(Server { local_addr, engine: Arc::clone(engine), stop, quiet: Mutex::new(quiet), workers: handles })
+}
+
+/// Stops listening at all these doors of an engine, takes the calls of those who have connected already, and lets those in flight
+/// finish. Blocks for moments, no longer than a new connection may take to bring its first call.
+pub fn shutdown<'s>(engine: &Engine, servers: impl IntoIterator<Item = &'s Server> + Clone) {
+    for server in servers.clone() {
+        server.stop.send_replace(true);
+    }
+    for server in servers {
+        // Nothing is sent: it ends when the last worker drops its end.
+        let _ = server.quiet.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    }
+    engine.drain();
 }
 
 impl Server {
-    /// Stops accepting, and lets calls in flight finish. Returns at once.
+    /// [`shutdown`] of this door alone.
     pub fn shutdown(&self) {
-        self.engine.drain();
-        self.stop.send_replace(true);
+        shutdown(&self.engine, [self]);
     }
 
     /// Waits until all calls have finished, or the time to drain is over. Blocks.
@@ -109,15 +162,81 @@ pub(crate) fn bind(address: SocketAddr, shared: bool) -> io::Result<std::net::Tc
     Ok(socket.into())
 }
 
-#[derive(Clone)]
 struct Worker {
     engine: Arc<Engine>,
+    tls: Option<TlsAcceptor>,
     stopped: watch::Receiver<bool>,
     places: Arc<Semaphore>,
+    debts: Arc<Debts>,
+}
+
+/// What a worker owes: a look at who has connected and not asked yet, and the heads of answers to those who have asked.
+#[derive(Default)]
+struct Debts {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+impl Debts {
+    /// Waits until nothing is owed, for a while.
+    async fn settled(&self) {
+        // Whoever has asked by now is heard of before this comes back.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        let settled = async {
+            while self.count.load(Ordering::SeqCst) > 0 {
+                self.none.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(FIRST, settled).await;
+    }
+}
+
+struct Debt(Arc<Debts>);
+
+impl Debt {
+    fn of(debts: &Arc<Debts>) -> Self {
+        debts.count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(debts))
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.none.notify_one();
+        }
+    }
+}
+
+/// Whether a connection has asked yet.
+struct First {
+    debt: Mutex<Option<Debt>>,
+    asked: Notify,
+}
+
+impl First {
+    fn asks(&self) {
+        if self.debt().take().is_some() {
+            self.asked.notify_one();
+        }
+    }
+
+    /// Waits for the first call, for a while.
+    async fn wait(&self) {
+        if self.debt().is_some() {
+            let _ = tokio::time::timeout(FIRST, self.asked.notified()).await;
+        }
+    }
+
+    fn debt(&self) -> MutexGuard<'_, Option<Debt>> {
+        self.debt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Worker {
-    async fn run(mut self, listener: std::net::TcpListener) {
+    async fn run(self, listener: std::net::TcpListener, busy: mpsc::Sender<()>) {
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "a worker cannot listen"),
@@ -131,19 +250,23 @@ impl Worker {
                 () = until(&mut stopped) => break,
             };
             if let Some((stream, peer, place)) = accepted {
-                connections.spawn(connection(Arc::clone(&self.engine), stream, peer, place, self.stopped.clone()));
+                connections.spawn(self.connection(stream, peer, place));
             }
         }
-        drop(listener);
-        let drain = Duration::from_secs(self.engine.settings().drain_s);
+        let drain = tokio::time::Instant::now() + Duration::from_secs(self.engine.settings().drain_s);
+        for (stream, peer, place) in self.rest(listener) {
+            connections.spawn(self.connection(stream, peer, place));
+        }
+        self.debts.settled().await;
+        drop(busy);
         let finished = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(drain, finished).await.is_err() {
+        if tokio::time::timeout_at(drain, finished).await.is_err() {
             self.engine.cut();
             tracing::warn!(left = connections.len(), "calls were still in flight when the time to drain was over");
         }
     }
 
-    async fn accept(&mut self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
         match listener.accept().await {
             Ok((stream, peer)) => Some((stream, peer, place)),
@@ -155,18 +278,51 @@ impl Worker {
             }
         }
     }
+
+    /// Those who have connected and wait to be accepted: closing the listener would reset them.
+    fn rest(&self, listener: TcpListener) -> Vec<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let accepted = || {
+            let listener = listener.into_std()?;
+            let mut rest = Vec::new();
+            while let (Ok(place), Ok((stream, peer))) = (Arc::clone(&self.places).try_acquire_owned(), listener.accept()) {
+                stream.set_nonblocking(true)?;
+                rest.push((TcpStream::from_std(stream)?, peer, place));
+            }
+            Ok(rest)
+        };
+        accepted().unwrap_or_else(|error: io::Error| {
+            tracing::warn!(%error, "those who wait to be accepted are turned away");
+            Vec::new()
+        })
+    }
+
+    fn connection(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + 'static {
+        let (engine, tls, stopped) = (Arc::clone(&self.engine), self.tls.clone(), self.stopped.clone());
+        let debts = Arc::clone(&self.debts);
+        let first = First { debt: Mutex::new(Some(Debt::of(&debts))), asked: Notify::new() };
+        async move {
+            let _place = place;
+            if let Err(error) = stream.set_nodelay(true) {
+                return tracing::debug!(%error, "a connection is gone");
+            }
+            let Some(tls) = tls else { return requests(&engine, stream, peer, (first, debts), stopped).await };
+            let patience = Duration::from_millis(engine.settings().header_read_timeout_ms);
+            match tokio::time::timeout(patience, tls.accept(stream)).await {
+                Ok(Ok(stream)) => requests(&engine, stream, peer, (first, debts), stopped).await,
+                Ok(Err(error)) => tracing::debug!(%error, %peer, "a handshake failed"),
+                Err(_) => tracing::debug!(%peer, "a handshake took too long"),
+            }
+        }
+    }
 }
 
-async fn connection(
-    engine: Arc<Engine>,
-    stream: TcpStream,
+async fn requests(
+    engine: &Arc<Engine>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
-    _place: OwnedSemaphorePermit,
+    (first, debts): (First, Arc<Debts>),
     mut stopped: watch::Receiver<bool>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        return tracing::debug!(%error, "a connection is gone");
-    }
     let settings = engine.settings();
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
@@ -175,11 +331,22 @@ async fn connection(
     builder.max_header_size(settings.max_header_bytes.saturating_mul(2));
     builder.max_buf_size(settings.max_header_bytes.saturating_mul(2).max(MIN_BUFFER));
     let peer = Peer { address: Some(peer.ip()) };
-    let serving = builder.serve_connection(TokioIo::new(stream), service_fn(|request| answer(&engine, request, peer)));
-    let mut serving = std::pin::pin!(serving);
+    let service = service_fn(|request| async {
+        let _debt = Debt::of(&debts);
+        first.asks();
+        answer(engine, request, peer).await
+    });
+    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let told = async {
+        until(&mut stopped).await;
+        // What has arrived by now is heard of after this, and served: closing an idle connection would reset it.
+        tokio::task::yield_now().await;
+        first.wait().await;
+    };
     let result = tokio::select! {
+        biased;
         result = &mut serving => result,
-        () = until(&mut stopped) => {
+        () = told => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

@@ -1,5 +1,7 @@
 //! Process facts: read once, then frozen. Routing is not here: that is a plan, swapped whole.
 
+pub mod variables;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,13 @@ pub use crate::upstream::{guard::Network, hosts::Host};
 pub struct Settings {
     /// Address of the native listener, `host:port`. Default `127.0.0.1:4000`: other hosts only with keys.
     pub listen: String,
+    /// Port of the TLS door, on the host of `listen`; 0 takes a free one. Its certificate comes from controllers, and is held in memory
+    /// only. Default none: no such door.
+    pub tls_port: Option<u16>,
+    /// Address of `/healthz`, `/readyz`, `/startupz`, `/metrics` and `/plan` alone, `host:port`: plain HTTP, no keys. Default none.
+    pub health_listen: String,
+    /// Seconds after which `/startupz` is 200 though no plan is loaded. Default 30: whoever waits for it starts without us then.
+    pub startup_wait_s: u64,
     /// Worker threads of the native listener, each with its own runtime and connections. Default: as many as cores may be used.
     pub workers: usize,
     /// Largest request body in bytes. Default 10 MiB: longer than any context window, short enough to hold.
@@ -31,6 +40,9 @@ pub struct Settings {
     pub max_calls_in_flight: usize,
     /// Seconds that calls in flight may take to finish after a shutdown began. Default 30: what Kubernetes grants.
     pub drain_s: u64,
+    /// Seconds from SIGTERM in which calls are still taken, each answered with `connection: close`, while `/readyz` is 503; then the
+    /// drain begins. Default 0: nobody sends any more. In a pod, 2: what was told that the pod leaves, hears it late.
+    pub linger_s: u64,
     /// Milliseconds in which an upstream must accept a connection, TLS included. Default 2,000.
     pub connect_timeout_ms: u64,
     /// Idle connections kept per upstream and worker. Default 256.
@@ -68,6 +80,8 @@ pub struct Settings {
     pub controller_token: Option<PathBuf>,
     /// PEM bundle of certificates to trust controllers by, until they give another. Default: those of the system.
     pub controller_trust: Option<PathBuf>,
+    /// The bundle itself, PEM, in place of the file. Default none.
+    pub controller_trust_pem: String,
     /// Folder for the last plan that has served well, so that a restart needs no controller. Default none.
     pub plan_cache: Option<PathBuf>,
     /// Seconds that a plan serves before it is kept in `plan_cache`. Default 10.
@@ -105,10 +119,24 @@ pub enum SyncFault {
     NeverAck,
 }
 
+impl Settings {
+    /// The same with as many workers as cores may be used, where it says none.
+    #[must_use]
+    pub fn with_workers(mut self) -> Self {
+        if self.workers == 0 {
+            self.workers = Self::default().workers;
+        }
+        self
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:4000".to_owned(),
+            tls_port: None,
+            health_listen: String::new(),
+            startup_wait_s: 30,
             workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             max_body_bytes: 10 << 20,
             max_header_bytes: 64 << 10,
@@ -117,6 +145,7 @@ impl Default for Settings {
             max_connections: 16_384,
             max_calls_in_flight: 4_096,
             drain_s: 30,
+            linger_s: 0,
             connect_timeout_ms: 2_000,
             max_idle_connections: 256,
             idle_connection_ms: 60_000,
@@ -135,6 +164,7 @@ impl Default for Settings {
             controllers: Vec::new(),
             controller_token: None,
             controller_trust: None,
+            controller_trust_pem: String::new(),
             plan_cache: None,
             plan_cache_after_s: 10,
             bootstrap_plan: None,

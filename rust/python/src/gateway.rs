@@ -21,7 +21,7 @@ use tokio::{
     time::Instant,
 };
 use tradewind_core::{Code, Error};
-use tradewind_gateway::{AnswerBody, Engine, Keys, Peer, Server, Settings, SyncClient, secrets::Credentials};
+use tradewind_gateway::{AnswerBody, Engine, Health, Keys, Peer, Server, Settings, SyncClient, secrets::Credentials};
 
 use crate::{
     error::{internal, raise, refused},
@@ -33,8 +33,16 @@ use crate::{
 pub struct Gateway {
     engine: Arc<Engine>,
     io: Io,
-    listener: Mutex<Option<Server>>,
+    doors: Mutex<Doors>,
     following: Mutex<Option<SyncClient>>,
+}
+
+/// Listeners that are open.
+#[derive(Default)]
+struct Doors {
+    native: Option<Server>,
+    tls: Option<Server>,
+    health: Option<Health>,
 }
 
 /// The thread that runs the calls of ASGI apps. Connections to upstreams belong to it, as to any worker.
@@ -75,7 +83,7 @@ impl Gateway {
                 .map_err(|error| raise(Error::new(Code::InvalidRequest, "settings", format!("the settings cannot be read: {error}"))))?;
             let engine = Engine::new(settings, tradewind_core::plan::Predictors::new()).map_err(raise)?;
             add(&engine, &predictors)?;
-            Ok(Self { engine, io: Io::start().map_err(internal)?, listener: Mutex::default(), following: Mutex::default() })
+            Ok(Self { engine, io: Io::start().map_err(internal)?, doors: Mutex::default(), following: Mutex::default() })
         })
     }
 
@@ -93,16 +101,54 @@ impl Gateway {
     #[pyo3(signature = (address = None))]
     fn listen(&self, py: Python<'_>, address: Option<&str>) -> PyResult<String> {
         py.detach(|| {
-            let mut listener = lock(&self.listener);
-            if listener.is_some() {
+            let mut doors = lock(&self.doors);
+            if doors.native.is_some() {
                 return Err(internal("this gateway listens already"));
             }
             let address = address.unwrap_or(&self.engine.settings().listen);
             let server = tradewind_gateway::serve(&self.engine, address).map_err(|error| unheard(address, &error))?;
             let local = server.local_addr.to_string();
-            *listener = Some(server);
+            doors.native = Some(server);
             Ok(local)
         })
+    }
+
+    /// Starts the TLS door, if the settings want one; gives its address.
+    fn listen_tls(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let Some(port) = self.engine.settings().tls_port else { return Ok(None) };
+        py.detach(|| {
+            let mut doors = lock(&self.doors);
+            if doors.tls.is_some() {
+                return Err(internal("this gateway listens for TLS already"));
+            }
+            let server = tradewind_gateway::serve_tls(&self.engine, port).map_err(|error| unheard(&format!("port {port}"), &error))?;
+            let local = server.local_addr.to_string();
+            doors.tls = Some(server);
+            Ok(Some(local))
+        })
+    }
+
+    /// Starts the health listener, if the settings want one; gives its address.
+    fn listen_health(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        let address = &*self.engine.settings().health_listen;
+        if address.is_empty() {
+            return Ok(None);
+        }
+        py.detach(|| {
+            let mut doors = lock(&self.doors);
+            if doors.health.is_some() {
+                return Err(internal("this gateway tells of its health already"));
+            }
+            let health = tradewind_gateway::serve_health(&self.engine, address).map_err(|error| unheard(address, &error))?;
+            let local = health.local_addr.to_string();
+            doors.health = Some(health);
+            Ok(Some(local))
+        })
+    }
+
+    /// Says from now on that the gateway leaves; calls are taken still.
+    fn leave(&self) {
+        self.engine.leave();
     }
 
     /// Begins to follow the controllers of the settings: serves what was kept of them, if anything was, and polls.
@@ -161,19 +207,17 @@ impl Gateway {
         Ok(PyBytes::new(py, &document))
     }
 
-    /// Refuses new calls, waits for those in flight, cuts those that take too long, closes the listener and the ledger; gives whether
-    /// all ended in time.
+    /// Closes the listeners, refuses new calls, waits for those in flight, cuts those that take too long, closes the ledger, and last the
+    /// health listener; gives whether all ended in time.
     fn drain(&self, py: Python<'_>) -> bool {
         py.detach(|| {
-            self.engine.drain();
-            drop(lock(&self.following).take());
-            let listener = lock(&self.listener).take();
+            let Doors { native, tls, health } = std::mem::take(&mut *lock(&self.doors));
             let patience = Duration::from_secs(self.engine.settings().drain_s);
             let begun = Instant::now();
-            if let Some(server) = listener {
-                server.shutdown();
-                server.join();
-            }
+            let servers = [native, tls];
+            tradewind_gateway::shutdown(&self.engine, servers.iter().flatten());
+            drop(lock(&self.following).take());
+            servers.into_iter().flatten().for_each(Server::join);
             self.io.handle.block_on(async {
                 if tokio::time::timeout_at(begun + patience, self.engine.idle()).await.is_err() {
                     self.engine.cut();
@@ -182,6 +226,7 @@ impl Gateway {
                 }
             });
             self.engine.close();
+            drop(health);
             !self.engine.is_cut()
         })
     }

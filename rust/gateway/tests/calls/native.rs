@@ -7,10 +7,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tradewind_gateway::{Server, Settings, serve};
+use tradewind_gateway::{Server, Settings, serve, serve_health};
 
 use crate::{
-    gateway::{Gateway, QUESTION, STREAM, plan, plan_of},
+    gateway::{Gateway, QUESTION, STREAM, plan, plan_of, read},
     upstream::{DONE, Scene, Upstream, unary, word},
 };
 
@@ -226,4 +226,122 @@ async fn a_plan_file_is_watched() {
     tokio::time::timeout(Duration::from_secs(20), refused).await.unwrap();
     assert_eq!(gateway.get("/plan").await.json()["plan"], before["plan"]);
     drop(watch);
+}
+
+fn head(name: &str, value: &str) -> String {
+    format!("\r\n{name}: {value}\r\n")
+}
+
+/// Whether an answer has the length that its head says.
+fn is_whole(answer: &str) -> bool {
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.is_some_and(|length| body.len() == length.parse::<usize>().unwrap())
+}
+
+/// One call after the other over one connection for as long as it is kept, then over another; gives the answers' statuses.
+async fn pool_of_one(address: SocketAddr, until: tokio::time::Instant) -> Vec<(String, bool)> {
+    let mut answers = Vec::new();
+    while tokio::time::Instant::now() < until {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        loop {
+            stream.write_all(request(QUESTION).as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            while !is_whole(&answer) {
+                let mut more = Vec::new();
+                assert_ne!(stream.read_buf(&mut more).await.unwrap(), 0, "cut off after {answer}");
+                answer += std::str::from_utf8(&more).unwrap();
+            }
+            let closes = answer.contains(&head("connection", "close"));
+            answers.push((answer[..12].to_owned(), closes));
+            if closes || tokio::time::Instant::now() >= until {
+                break;
+            }
+        }
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a_gateway_that_leaves_answers_every_call_and_asks_to_close_connections() {
+    let upstream = Upstream::start(vec![unary("blue", 1, 1)]).await;
+    let gateway = Gateway::with(&plan(&[&upstream]), |settings| settings.workers = 2);
+    let server = open(&gateway);
+    let address = server.local_addr;
+    let end = tokio::time::Instant::now() + Duration::from_millis(600);
+    let clients: Vec<_> = (0..8).map(|_| tokio::spawn(pool_of_one(address, end))).collect();
+    while gateway.engine.calls_in_flight() == 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep_until(end - Duration::from_millis(300)).await;
+    gateway.engine.leave();
+    assert_eq!((gateway.get("/readyz").await.code(), gateway.get("/healthz").await.status), ("draining".to_owned(), 200));
+    let mut answers = Vec::new();
+    for client in clients {
+        answers.extend(client.await.unwrap());
+    }
+    assert!(answers.iter().all(|(status, _)| status == "HTTP/1.1 200"), "{answers:?}");
+    assert!(answers.iter().any(|(_, closes)| *closes) && answers.iter().any(|(_, closes)| !closes));
+    stop(server).await;
+}
+
+#[tokio::test]
+async fn whoever_has_connected_before_the_listener_closes_is_answered() {
+    let upstream = Upstream::start(vec![unary("blue", 1, 1)]).await;
+    let gateway = Gateway::new(&[&upstream]);
+    let server = open(&gateway);
+    let address = server.local_addr;
+    let mut new = Vec::new();
+    for _ in 0..20 {
+        new.push(TcpStream::connect(address).await.unwrap());
+    }
+    let stopped = tokio::task::spawn_blocking(move || {
+        server.shutdown();
+        server.join();
+    });
+    while TcpStream::connect(address).await.is_ok() {}
+    for mut stream in new {
+        stream.write_all(request(QUESTION).as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    }
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn health_is_told_on_a_port_of_its_own_until_the_end() {
+    let gateway = Gateway::with(&plan_of(&["http://127.0.0.1:1/v1"]), |settings| settings.startup_wait_s = 0);
+    let server = open(&gateway);
+    let health = serve_health(&gateway.engine, "127.0.0.1:0").unwrap();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    for (path, part) in
+        [("/healthz", "ok"), ("/readyz", "ready"), ("/startupz", "started"), ("/metrics", "tradewind_"), ("/plan", "sha256")]
+    {
+        let answer = talk(health.local_addr, get(path).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(part), "{answer}");
+    }
+    let other = talk(health.local_addr, get("/v1/models").as_bytes()).await;
+    assert!(other.starts_with("HTTP/1.1 404") && other.contains("GET /startupz") && !other.contains("/v1/chat"), "{other}");
+    let call = talk(health.local_addr, request(QUESTION).replace("host: x", "host: x\r\nconnection: close").as_bytes()).await;
+    assert!(call.starts_with("HTTP/1.1 404"), "{call}");
+    stop(server).await;
+    let answer = talk(health.local_addr, get("/readyz").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("draining"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_start_is_over_with_a_plan_or_when_it_was_waited_for() {
+    let empty = |startup_wait_s| {
+        let settings = Settings { startup_wait_s, ..Settings::default() };
+        tradewind_gateway::Engine::new(settings, tradewind_core::plan::Predictors::new()).unwrap()
+    };
+    let startupz = async |engine: &Arc<tradewind_gateway::Engine>| {
+        let request = http::Request::get("/startupz").body(bytes::Bytes::new()).unwrap();
+        read(engine.handle(request, tradewind_gateway::Peer::default()).await).await
+    };
+    assert_eq!(startupz(&empty(1000)).await.code(), "no_plan");
+    assert_eq!(startupz(&empty(0)).await.json(), json!({"status": "started", "plan": null}));
+    let gateway = Gateway::with(&plan_of(&["http://127.0.0.1:1/v1"]), |settings| settings.startup_wait_s = 1000);
+    assert_eq!(startupz(&gateway.engine).await.status, 200);
 }

@@ -96,7 +96,7 @@ impl Gateway {
             .arg(predictor)
             .arg("--ledger-dir")
             .arg(folder.join("ledger"))
-            .env("TRADEWIND_LOG", "info")
+            .env("TRADEWIND_LOG_LEVEL", "info")
             .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()

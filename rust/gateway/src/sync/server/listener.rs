@@ -1,22 +1,15 @@
-//! Accepts connections, speaks TLS with a certificate that may be replaced at any time, and closes what idles or does not read.
+//! Accepts connections, speaks TLS, and closes what idles or does not read.
 
 use std::{
-    fmt, io,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use arc_swap::ArcSwapOption;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::{
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
-    sign::CertifiedKey,
-};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -39,63 +32,6 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const STALL: Duration = Duration::from_secs(30);
 /// Bytes of a connection's buffer, and so of a request's head.
 const BUFFER: usize = 16 << 10;
-
-/// The certificate in use.
-#[derive(Default)]
-pub struct Certificates {
-    current: Arc<Current>,
-}
-
-#[derive(Default)]
-struct Current(ArcSwapOption<CertifiedKey>);
-
-impl fmt::Debug for Current {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a certificate")
-    }
-}
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.load_full()
-    }
-}
-
-impl Certificates {
-    /// Uses a certificate from the next handshake on.
-    ///
-    /// # Errors
-    /// A sentence; never the key.
-    pub fn set(&self, chain_pem: &[u8], key_pem: &[u8]) -> Result<(), String> {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain_pem).collect();
-        let chain = chain.map_err(|_| "the certificate is not PEM".to_owned())?;
-        if chain.is_empty() {
-            return Err("there is no certificate".to_owned());
-        }
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| "the certificate's key cannot be read".to_owned())?;
-        let certified = CertifiedKey::from_der(chain, key, &ring::default_provider())
-            .map_err(|error| format!("the certificate and its key do not fit: {error}"))?;
-        self.current.0.store(Some(Arc::new(certified)));
-        Ok(())
-    }
-
-    /// What accepts handshakes; none where there is no certificate.
-    pub fn acceptor(&self) -> io::Result<Option<TlsAcceptor>> {
-        if self.current.0.load().is_none() {
-            return Ok(None);
-        }
-        let builder = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?;
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Current>::clone(&self.current);
-        let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A resumed session would go on with a certificate that was replaced.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Ok(Some(TlsAcceptor::from(Arc::new(config))))
-    }
-}
 
 /// How long answers may take once the server is told to stop.
 const STOP: Duration = Duration::from_secs(2);

@@ -33,14 +33,13 @@ use bytes::Bytes;
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
 use tradewind_core::digest;
 
-use self::{
-    bell::Bell, books::Books, counters::Counters, handler::Shared, identity::Identities, listener::Certificates, publication::Publication,
-};
+use self::{bell::Bell, books::Books, counters::Counters, handler::Shared, identity::Identities, publication::Publication};
 pub use self::{
     identity::{Identify, Unidentified},
     settings::Settings,
 };
 use super::protocol::{MAX_PREDICTOR_BYTES, Trust};
+use crate::tls::Certificates;
 
 /// Threads that answer polls.
 const THREADS: usize = 2;
@@ -108,7 +107,7 @@ impl SyncServer {
             .thread_name("tradewind-sync")
             .enable_all()
             .build()?;
-        let tls = self.certificates.acceptor()?;
+        let tls = self.certificates.is_set().then(|| self.certificates.acceptor()).transpose()?;
         let entered = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         drop(entered);
