@@ -66,6 +66,7 @@ def application() -> typer.Typer:
         decide,
         evaluate,
         features,
+        importing,
         inject,
         kube,
         ledger,
@@ -97,6 +98,7 @@ def application() -> typer.Typer:
     app.command()(evaluate.evaluate)
     app.command()(features.features)
     app.add_typer(plan.app(), name="plan")
+    app.add_typer(importing.app(), name="import")
     app.add_typer(kube.app(), name="kube")
     app.add_typer(bench.app(), name="bench")
     return app
