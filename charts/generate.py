@@ -65,6 +65,7 @@ def files() -> dict[Path, str]:
         Path("charts/tradewind-crds/templates") / file.name: kept(file.read_text())
         for file in sorted((ROOT / "crds").iterdir())
     }
+    made[CHART / "files/sidecar.yaml"] = (ROOT / "python/tradewind/controller/sidecar.yaml").read_text()
     schema = json.loads((ROOT / CHART / "values.schema.json").read_text())
     schema["$defs"] |= {"dataPlaneSettings": settings(Settings), "controllerSettings": settings(ControllerSettings)}
     made[CHART / "values.schema.json"] = json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
