@@ -16,6 +16,7 @@ const CONTROLLER: &[&str] = &[
     "certificates_s",
     "gateway_accounts",
     "gateway_selector",
+    "gateway_tls_secret",
     "gateway_url",
     "identity",
     "lease_name",
