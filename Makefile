@@ -51,6 +51,7 @@ test-python: setup
 	@$(BIN)/python -m pytest -m "not slow and not kube"
 
 test-kube: setup ## against a real API server; needs Go, builds it once (minutes, gigabytes of cache)
+	@cargo build --quiet --locked -p tradewind-gateway
 	@$(BIN)/python tests/kube/binaries.py
 	@$(BIN)/python -m pytest tests/kube -m kube
 

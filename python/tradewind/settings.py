@@ -158,7 +158,7 @@ class ControllerSettings:
     tls_secret: str = ""
     """A Secret with `tls.crt`, `tls.key`, `ca.crt` of somebody else; where empty, the controller is its own authority."""
     gateway_tls_secret: str = ""
-    """A Secret with `tls.crt`, `tls.key` for the TLS door of gateways, beside `tls_secret`, whose `ca.crt` sidecars trust it by.
+    """A Secret with `tls.crt`, `tls.key` for gateways' TLS doors, beside `tls_secret`, whose `ca.crt` sidecars trust it by.
     Where empty, the controller's own authority issues one for the host of `gateway_url`, if that is https; with `tls_secret`,
     gateways get none."""
     names: str = ""
