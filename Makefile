@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds docs lock bench bench-kube evaluate train clean
+.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds docs lock bench bench-kube bench-sidecar evaluate train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -84,6 +84,10 @@ bench: setup ## measure decisions and the gateway; figures for bench/README.md
 
 bench-kube: setup ## measure edits and a thousand pools against a real API server; needs Go, as `make test-kube` does
 	@$(BIN)/python bench/kube.py
+
+bench-sidecar: setup ## measure memory and start of a sidecar, the binary without Python; figures for bench/README.md
+	@cargo build --quiet --locked --release -p tradewind-gateway
+	@$(BIN)/python bench/sidecar.py
 
 DATA ?= ../shared/data
 # Sets that the shipped predictor was not trained on: what is measured is transfer.
