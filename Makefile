@@ -12,7 +12,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds charts docs images lock bench bench-kube evaluate train clean
+.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds charts docs images lock bench bench-kube bench-sidecar evaluate train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,6 +53,7 @@ test-python: setup
 	@$(BIN)/python -m pytest -m "not slow and not kube"
 
 test-kube: setup ## against a real API server; needs Go, builds it once (minutes, gigabytes of cache)
+	@cargo build --quiet --locked -p tradewind-gateway
 	@$(BIN)/python tests/kube/binaries.py
 	@$(BIN)/python -m pytest tests/kube tests/charts -m kube
 
@@ -97,6 +98,10 @@ bench: setup ## measure decisions and the gateway; figures for bench/README.md
 
 bench-kube: setup ## measure edits and a thousand pools against a real API server; needs Go, as `make test-kube` does
 	@$(BIN)/python bench/kube.py
+
+bench-sidecar: setup ## measure memory and start of a sidecar, the binary without Python; figures for bench/README.md
+	@cargo build --quiet --locked --release -p tradewind-gateway
+	@$(BIN)/python bench/sidecar.py
 
 DATA ?= ../shared/data
 # Sets that the shipped predictor was not trained on: what is measured is transfer.

@@ -288,6 +288,9 @@ class SyncServer:
     def set_trust(self, bundle_pem: bytes) -> None:
         """Takes the certificates that data planes are to trust."""
 
+    def set_gateway_certificate(self, chain_pem: bytes, key_pem: bytes) -> None:
+        """Takes the certificate of the TLS door of gateways; no sidecar gets it."""
+
     def add_predictor(self, onnx: bytes) -> str:
         """Offers a predictor for download; gives its digest."""
 

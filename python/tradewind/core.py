@@ -431,6 +431,14 @@ class SyncServer:
         with typed_errors():
             self._server.set_trust(bundle_pem)
 
+    def set_gateway_certificate(self, chain_pem: bytes, key_pem: bytes) -> None:
+        """Takes the certificate of the TLS door of gateways; no sidecar gets it.
+
+        Raises `ClientError` where key and chain do not fit.
+        """
+        with typed_errors():
+            self._server.set_gateway_certificate(chain_pem, key_pem)
+
     def add_predictor(self, onnx: bytes) -> str:
         """Offers a predictor for download; gives its digest."""
         with typed_errors():

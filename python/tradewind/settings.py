@@ -157,6 +157,10 @@ class ControllerSettings:
     """Whether the sync channel speaks TLS; without it, only on loopback."""
     tls_secret: str = ""
     """A Secret with `tls.crt`, `tls.key`, `ca.crt` of somebody else; where empty, the controller is its own authority."""
+    gateway_tls_secret: str = ""
+    """A Secret with `tls.crt`, `tls.key` for gateways' TLS doors, beside `tls_secret`, whose `ca.crt` sidecars trust it by.
+    Where empty, the controller's own authority issues one for the host of `gateway_url`, if that is https; with `tls_secret`,
+    gateways get none."""
     names: str = ""
     """Names and addresses under which data planes reach this replica, separated by commas: what its certificate is for."""
     metrics_listen: str = "127.0.0.1:8081"
@@ -167,7 +171,8 @@ class ControllerSettings:
     gateway_selector: str = "app.kubernetes.io/name=tradewind,app.kubernetes.io/component=gateway"
     """Label selector of gateway pods in the install's namespace."""
     gateway_url: str = ""
-    """URL up to and with `/v1` by which sidecars reach a gateway, which adds the keys of other namespaces' pools."""
+    """URL up to and with `/v1` by which sidecars reach a gateway, which adds the keys of other namespaces' pools. Its host is
+    what the certificate of gateways' TLS doors is for."""
     audience: str = "tradewind"
     """Audience that data planes' ServiceAccount tokens must be for."""
     predictor: Path | None = None

@@ -76,6 +76,8 @@ def test_a_flag_wins_over_its_variable() -> None:
         ({"keys": "k.json", "controllers": "https://c:1"}, "`keys` and `controllers` exclude each other"),
         ({"plan": "p.json", "predictors": "p.onnx", "keys_cache": "k"}, "`keys_cache` is for gateways with `controllers`"),
         ({"controllers": "https://c:1/path"}, "has a path; expected `https://host:port`"),
+        ({"plan": "p.json", "predictors": "p.onnx", "tls_port": 0}, "`tls_port` needs `controllers`"),
+        ({"controllers": "https://c:1", "controller_trust_pem": "x"}, "controller_trust_pem: "),
         ({"controllers": "https://c:1", "port": "many"}, "TRADEWIND_PORT is `many`; expected a port"),
         ({"controllers": "https://c:1", "host": "192.0.2.1"}, "the native door cannot listen: 192.0.2.1:4000"),
     ],

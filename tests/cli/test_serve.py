@@ -304,6 +304,13 @@ def test_a_variable_that_is_not_accepted_is_named(variables: dict[str, str], par
         from_environment(variables)
 
 
+def test_a_tls_door_needs_controllers(predictor_folder: Path) -> None:
+    given = from_environment({"TRADEWIND_TLS_PORT": "0"}, predictor=predictor_folder)
+    assert given.tls_port == 0
+    with pytest.raises(UsageError, match="`tls_port` needs `controllers`"):
+        serving.start(given)
+
+
 def test_a_flag_wins_over_its_variable() -> None:
     settings = from_environment({"TRADEWIND_PORT": "1", "TRADEWIND_HOST": "::1", "OTHER": "x"}, port=2, host=None)
     assert (settings.port, settings.host) == (2, "::1")

@@ -74,6 +74,7 @@ LONG = "Prove that " + "each of these numbers divides the next one; " * 60
 PAGES = [
     read("/healthz", contains=('"ok"',)),
     read("/readyz", contains=('"ready"', "sha256:")),
+    read("/startupz", contains=('"started"', "sha256:")),
     read("/plan", contains=("sha256:", '"refusal":null', "default/auto")),
     read("/v1/models", contains=('"auto"', '"strong"', '"owned_by":"default/chat"')),
     Case("HEAD /healthz", "/healthz", method="HEAD"),

@@ -22,6 +22,7 @@ from pods import Pod, Probe
 from rest import Object
 
 import children
+import rust_gateway
 from children import Child
 from simulators import COMMAND
 
@@ -202,6 +203,29 @@ class Gateway(Program):
         return httpx.post(f"{self.url()}{where}/chat/completions", json=body, headers=headers, timeout=timeout_s)
 
 
+class Sidecar(Gateway):
+    """The data plane without Python in an application's pod, told all by variables, as an injected container is."""
+
+    def __init__(self, install: Install, pod: Pod) -> None:
+        super().__init__(install, pod.name, (), 5, pod)
+        self.child.command = [str(rust_gateway.BINARY), "serve", "--json"]
+        self.set(
+            port=str(self.ports[0]),
+            health_listen=f"{pod.ip}:{self.ports[1]}",
+            workers="1",
+            controllers=",".join(controller.url for controller in install.controllers),
+            controller_token=str(self.token_file),
+            controller_trust_pem=install.trust_file.read_text(),
+            allow_upstreams="127.0.0.0/8",
+            plan_cache=str(self.folder / "plans"),
+            keys_cache=str(install.memory / pod.name),
+        )
+
+    def readiness_url(self) -> str:
+        """Of its health listener: it serves calls of its own pod only."""
+        return f"{self.url('health')}/readyz"
+
+
 class Install:
     """Controllers and gateways in a namespace of their own."""
 
@@ -247,9 +271,9 @@ class Install:
         self.gateways.append(made)
         return made
 
-    def add_sidecar(self, pod: Pod, *flags: str) -> Gateway:
-        """Makes the same program for an application's pod, without starting it."""
-        made = Gateway(self, pod.name, flags, 5, pod)
+    def add_sidecar(self, pod: Pod) -> Sidecar:
+        """Makes a data plane for an application's pod, without starting it."""
+        made = Sidecar(self, pod)
         self.gateways.append(made)
         return made
 

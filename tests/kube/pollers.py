@@ -67,10 +67,6 @@ class Poller:
         """Polls another replica from now on."""
         self._url = f"{controller.url}/v1/sync"
 
-    def forge(self, **state: Any) -> None:
-        """Claims to have something else."""
-        self._state |= state
-
     @property
     def serial(self) -> int:
         """What it acknowledges."""

@@ -40,12 +40,12 @@ spec:
 
 @pytest.fixture(scope="module")
 def made(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Install]:
-    """One controller and one gateway, whose address sidecars are told."""
+    """One controller and one gateway, of whose TLS door sidecars are told."""
     (port,) = control_plane.free_ports(1)
-    with installed(cluster, tmp_path_factory.mktemp("install"), gateway_url=f"http://127.0.0.1:{port}/v1") as made:
+    with installed(cluster, tmp_path_factory.mktemp("install"), gateway_url=f"https://127.0.0.1:{port}/v1") as made:
         made.add_controllers()
         made.start_controllers()
-        gateway = made.add_gateway("--host", "127.0.0.1", "--port", str(port))
+        gateway = made.add_gateway("--host", "127.0.0.1", tls_port=str(port))
         gateway.start()
         gateway.wait()
         yield made
@@ -115,6 +115,11 @@ def test_an_app_calls_its_sidecar_which_reaches_a_foreign_pool_through_a_gateway
         sidecar = made.add_sidecar(Pod.create(team, "app-1", "app"))
         sidecar.start()
         sidecar.wait()
+        assert httpx.get(f"{sidecar.url('health')}/startupz").json()["plan"] == sidecar.plan()["plan"]
+        (gateway,) = (found for found in made.gateways if "tls" in found.urls)
+        assert gateway.url("tls") == made.settings["gateway_url"].removesuffix("/v1")
+        context = pollers.trust(made)
+        assert httpx.get(f"{gateway.url('tls')}/readyz", verify=context).status_code == 200
         answer = sidecar.ask("auto")
         assert answer.status_code == 200, answer.text
         assert answer.headers["x-tradewind-model"] == f"{platform.name}/shared/theirs"

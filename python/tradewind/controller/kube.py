@@ -30,7 +30,6 @@ SILENT_S = 75
 BACKOFFS = (0.2, 0.5, 1.0, *[2.0] * 300)
 """Seconds between kopf's attempts to watch, ten minutes in all: its own grow to 21 s, in which no edit would be seen."""
 
-MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 
 

@@ -32,6 +32,11 @@ class Metrics:
         self.forbidden = Counter(
             "tradewind_controller_forbidden", "Refusals of the API server to show Secrets or ConfigMaps.", registry=registry
         )
+        self.laggards = Counter(
+            "tradewind_controller_trust_laggards",
+            "Sessions that a renewal of the authority no longer waits for.",
+            registry=registry,
+        )
         self.sessions = Gauge("tradewind_controller_sessions", "Sessions by role.", ["role"], registry=registry)
         self.refused = Gauge(
             "tradewind_controller_sync_refused", "Polls that the sync channel refused, by code.", ["code"], registry=registry

@@ -28,7 +28,8 @@ class Session:
     plan: str
     reject: Mapping[str, str] | None
     lacks: tuple[str, ...]
-    trust: str
+    trust: str | None
+    """Digest of the bundle that it trusts, where it has one in band."""
     expected: tuple[str, int, str]
     """Lineage, serial and id of the plan that it is to have, published or on offer; empty and 0 where there is none."""
     current: bool

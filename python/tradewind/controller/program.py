@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
 import json
 import logging
@@ -19,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tradewind import core
 from tradewind.artifacts import download, predictor
@@ -34,7 +34,7 @@ from tradewind.controller.publisher import Publisher
 from tradewind.controller.reconcile import Form, Memory, Outcome, Snapshot
 from tradewind.controller.status import Situation
 from tradewind.controller.store import Custom, Key, Namespace, Pod, Service, Shelf
-from tradewind.controller.trust import LEAF_RENEW_HOURS, Trust
+from tradewind.controller.trust import LEAF_RENEW_HOURS, Patience, Trust, entries
 from tradewind.controller.vault import Vault
 from tradewind.errors import TradewindError, UsageError, listed
 from tradewind.settings import ControllerSettings
@@ -57,7 +57,6 @@ FETCHERS = 2
 """Predictors fetched at once."""
 FETCH_AGAIN_S = 30
 """Seconds after which a predictor that could not be fetched is tried again."""
-RESOURCES = {"ModelPool": "modelpools", "RoutingPolicy": "routingpolicies"}
 POOLS = f"/apis/{reconcile.API_VERSION}/modelpools"
 
 
@@ -105,6 +104,11 @@ class Controller:
     """One replica. kopf's handlers feed its shelves; `start` runs the rest."""
 
     def __init__(self, settings: ControllerSettings, kube: Kube, artifact: Artifact) -> None:
+        if settings.gateway_tls_secret and not settings.tls_secret:
+            raise UsageError(
+                "`gateway_tls_secret` needs `tls_secret`, whose `ca.crt` sidecars trust gateways by; none is given",
+                "gateway_tls_secret",
+            )
         self.settings = settings
         self.replica = Replica.of(settings)
         reviewer = identity.Reviewer(settings.audience)
@@ -155,6 +159,8 @@ class Controller:
         self._went_back = False
         self._issued = ("", 0.0)
         """By which state of the authority the certificate in use was issued, and when (monotonic seconds)."""
+        self._patience = Patience()
+        """With sessions that a renewal of the authority waits for."""
         self.outcome: Outcome | None = None
         self._predictors = _Fetcher(artifact, settings.predictor_cache, self.dirty, trusting=settings.trust_predictor_urls)
         self._behind: dict[str, float] = {}
@@ -516,7 +522,7 @@ class Controller:
 
     async def resync(self) -> None:
         """Lists everything that kopf watches, so that what is gone without an event is gone here too."""
-        for kind, plural in RESOURCES.items():
+        for kind, plural in status.PLURALS.items():
             await self._list(self.customs, f"/apis/{reconcile.API_VERSION}/{plural}", kind)
         await self._list(self.services, "/api/v1/services")
         await self._list(self.namespaces, "/api/v1/namespaces")
@@ -591,24 +597,39 @@ class Controller:
         trust = self._trust
         authority = await trust.authority()
         if self.leads:
-            authority = await trust.advance(authority, [session.trust for session in self.sessions.rows], datetime.now(UTC))
+            sessions = {session.pod_uid: session for session in self.sessions.rows}
+            self._patience = self._patience.look(authority, {uid: session.trust for uid, session in sessions.items()})
+            for uid in self._patience.given_up:
+                self.metrics.laggards.inc()
+                pod = f"{sessions[uid].namespace}/{sessions[uid].pod}"
+                log.warning("`%s` does not take the renewed trust bundle, and no longer holds its renewal up", pod)
+            authority = await trust.advance(authority, self._patience, datetime.now(UTC))
         await trust.show(authority)
         self.server.set_trust(authority.bundle)
         issuer, issued_at = self._issued
         if issuer != authority.version or time.monotonic() - issued_at > LEAF_RENEW_HOURS * 3600:
             self.server.set_certificate(*authority.issue(self._names()))
+            gateway = urlsplit(self.settings.gateway_url)
+            if gateway.scheme == "https" and gateway.hostname is not None:
+                self.server.set_gateway_certificate(*authority.issue({gateway.hostname}))
             self._issued = (authority.version, time.monotonic())
 
     async def _certify_by(self, name: str) -> None:
-        found = await self.kube.get(f"/api/v1/namespaces/{self.replica.namespace}/secrets/{name}")
-        entry = _decoded(found)
-        missing = [part for part in ("tls.crt", "tls.key", "ca.crt") if part not in entry]
+        entry = await self._secret(name, "tls.crt", "tls.key", "ca.crt")
+        self.server.set_trust(entry["ca.crt"])
+        self.server.set_certificate(entry["tls.crt"], entry["tls.key"])
+        if self.settings.gateway_tls_secret:
+            entry = await self._secret(self.settings.gateway_tls_secret, "tls.crt", "tls.key")
+            self.server.set_gateway_certificate(entry["tls.crt"], entry["tls.key"])
+
+    async def _secret(self, name: str, *parts: str) -> dict[str, bytes]:
+        entry = entries(await self.kube.get(f"/api/v1/namespaces/{self.replica.namespace}/secrets/{name}"))
+        missing = [part for part in parts if part not in entry]
         if missing:
             raise TradewindError(
                 "missing_secret", f"Secret `{name}` of namespace `{self.replica.namespace}` has no {', '.join(missing)}", name
             )
-        self.server.set_trust(entry["ca.crt"])
-        self.server.set_certificate(entry["tls.crt"], entry["tls.key"])
+        return entry
 
     @property
     def _trust(self) -> Trust:
@@ -630,7 +651,7 @@ class Controller:
                     log.warning("certificates are looked at again: %s", error)
 
     def _collect(self) -> None:
-        for kind in RESOURCES:
+        for kind in status.PLURALS:
             self.metrics.objects.labels(kind).set(sum(key.kind == kind for key in self.customs.all()))
         for role in ("gateway", "sidecar"):
             self.metrics.sessions.labels(role).set(sum(session.role == role for session in self.sessions.rows))
@@ -699,10 +720,6 @@ async def _gated(gate: asyncio.Semaphore, write: Coroutine[Any, Any, None]) -> N
 def _credentials(plan: bytes) -> frozenset[str]:
     models = json.loads(plan)["models"]
     return frozenset(model["upstream"]["credential"] for model in models if "credential" in model["upstream"])
-
-
-def _decoded(found: Object | None) -> dict[str, bytes]:
-    return {name: base64.b64decode(value) for name, value in ((found or {}).get("data") or {}).items()}
 
 
 def _stamp() -> str:

@@ -2,14 +2,15 @@
 
 The public bundle is in a ConfigMap and travels to data planes in band. Renewing the authority takes three steps, so that no
 session is lost: the next root is published beside the present one; when every session trusts both, certificates are issued
-from the next; when every session has polled since, the old root leaves.
+from the next; when every session has polled since, the old root leaves. A session that does not take the bundle, however often
+it is looked at, no longer holds a step up: one broken pod would keep an authority beyond its end.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,9 +22,12 @@ ROOT_DAYS = 3650
 RENEW_DAYS = 365
 """Days before its end at which the authority is renewed."""
 LEAF_HOURS = 72
+"""Hours that a certificate which the authority issues is good for."""
 LEAF_RENEW_HOURS = 24
-"""Hours after which the server gets a new certificate: two more attempts fit before the old one ends."""
-"""Hours that a certificate of the server is good for; it gets a new one at each look."""
+"""Hours after which it is issued anew: two more attempts fit before the old one ends."""
+PATIENCE_LOOKS = 6
+"""Looks at a step of a renewal after which a session that lacks the bundle no longer holds it up: an hour, at the default
+`certificates_s`. A session that falls silent is no session after 45 s."""
 CERT, KEY, NEXT_CERT, NEXT_KEY, OLD_CERT, UNTIL = "tls.crt", "tls.key", "next.crt", "next.key", "old.crt", "until"
 
 
@@ -45,13 +49,39 @@ class Authority:
         return "sha256:" + hashlib.sha256(self.bundle).hexdigest()
 
     @property
-    def until(self) -> datetime:
-        """When the present root ends."""
-        return datetime.fromisoformat(self.parts[UNTIL].decode())
+    def renews(self) -> bool:
+        """Whether a renewal has begun and has not ended."""
+        return NEXT_CERT in self.parts or OLD_CERT in self.parts
 
     def issue(self, names: Collection[str]) -> tuple[bytes, bytes]:
-        """A server certificate, chain and key."""
+        """A certificate for servers of these names and addresses, chain and key."""
         return core.issue_certificate(self.parts[CERT], self.parts[KEY], sorted(names), LEAF_HOURS)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often each session was seen to lack the bundle of a step, by pod uid."""
+
+    digest: str = ""
+    looks: Mapping[str, int] = field(default_factory=dict)
+
+    def look(self, authority: Authority, trusted: Mapping[str, str | None]) -> Patience:
+        """As of one look more. `trusted` are the digests that sessions report, by pod uid."""
+        if not authority.renews:
+            return Patience()
+        known = self.looks if self.digest == authority.digest else {}
+        lacking = [uid for uid, digest in trusted.items() if digest != authority.digest]
+        return Patience(authority.digest, {uid: known.get(uid, 0) + 1 for uid in lacking})
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody holds the step up any more."""
+        return all(looks > PATIENCE_LOOKS for looks in self.looks.values())
+
+    @property
+    def given_up(self) -> list[str]:
+        """Pod uids of the sessions that hold it up no longer since this look."""
+        return sorted(uid for uid, looks in self.looks.items() if looks == PATIENCE_LOOKS + 1)
 
 
 @dataclass(frozen=True)
@@ -93,9 +123,9 @@ class Trust:
         }
         await self.kube.request("PATCH", path, {"fieldManager": "tradewind-controller", "force": "true"}, body, APPLY)
 
-    async def advance(self, authority: Authority, trusted: Collection[str], now: datetime) -> Authority:
-        """The next step of a renewal, where one is due. `trusted` are the digests that sessions report."""
-        parts = _next(dict(authority.parts), everyone=all(digest == authority.digest for digest in trusted), now=now)
+    async def advance(self, authority: Authority, patience: Patience, now: datetime) -> Authority:
+        """The next step of a renewal, where one is due, and nobody holds it up as of this look."""
+        parts = _next(dict(authority.parts), everyone=patience.over, now=now)
         if parts == authority.parts:
             return authority
         body = self._secret_body(parts)
@@ -136,6 +166,10 @@ def _until() -> bytes:
     return (datetime.now(UTC) + timedelta(days=ROOT_DAYS)).isoformat(timespec="seconds").encode()
 
 
+def entries(secret: Object | None) -> dict[str, bytes]:
+    """What a Secret holds, by key; nothing where there is no such Secret."""
+    return {name: base64.b64decode(value) for name, value in ((secret or {}).get("data") or {}).items()}
+
+
 def _authority(found: Object) -> Authority:
-    parts = {name: base64.b64decode(value) for name, value in (found.get("data") or {}).items()}
-    return Authority(found["metadata"]["resourceVersion"], parts)
+    return Authority(found["metadata"]["resourceVersion"], entries(found))

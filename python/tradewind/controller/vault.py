@@ -91,11 +91,6 @@ class Vault:
         room = self._rooms.get(namespace)
         return room.entries.get(name) if room is not None else None
 
-    def named(self, namespace: str, names: Iterable[str]) -> dict[str, Entry]:
-        """The entries with these names that are there."""
-        found = {name: self.get(namespace, name) for name in names}
-        return {name: entry for name, entry in found.items() if entry is not None}
-
     def callers(self) -> list[dict[str, Any]]:
         """Who may call, by the hashes of their keys: the tenant is the Secret's namespace, whatever its labels say."""
         rows: list[tuple[tuple[str, str, str, str], dict[str, Any]]] = []

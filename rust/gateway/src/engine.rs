@@ -33,7 +33,7 @@ use crate::{
     secrets::Credentials,
     sessions::Sessions,
     settings::Settings,
-    sync::client::{Callers, Status},
+    sync::client::{Callers, Roots, Status},
     tls::Certificates,
     upstream::{
         Pool,
@@ -136,6 +136,7 @@ impl Engine {
                 max_age: Duration::from_millis(settings.idle_connection_ms),
                 connect_timeout: Duration::from_millis(settings.connect_timeout_ms),
                 hosts: settings.hosts.clone(),
+                hop: ArcSwapOption::empty(),
                 // Files are written by whoever runs the gateway; what controllers give is written by others.
                 guard: (!settings.controllers.is_empty()).then(|| Arc::new(Guard::new(settings.allow_upstreams.clone()))),
             }),
@@ -429,6 +430,11 @@ impl Engine {
     /// Asks these controllers from now on.
     pub(crate) fn set_controllers(&self, status: Arc<Status>, callers: Callers) {
         self.controllers.store(Some(Arc::new((status, callers))));
+    }
+
+    /// Trusts gateways as controllers are trusted, where a pod shows them its token.
+    pub(crate) fn trust_gateways(&self, roots: Arc<Roots>) {
+        self.pool.hop.store(Some(roots));
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

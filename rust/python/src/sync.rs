@@ -63,6 +63,11 @@ impl SyncServer {
         py.detach(|| self.server.set_trust(bundle_pem)).map_err(|message| wrong("trust", message))
     }
 
+    /// Gives gateways the certificate of their TLS door.
+    fn set_gateway_certificate(&self, py: Python<'_>, chain_pem: &[u8], key_pem: &[u8]) -> PyResult<()> {
+        py.detach(|| self.server.set_gateway_certificate(chain_pem, key_pem)).map_err(|message| wrong("certificate", message))
+    }
+
     /// Offers a predictor for download; gives its digest.
     fn add_predictor(&self, py: Python<'_>, onnx: &[u8]) -> PyResult<String> {
         py.detach(|| self.server.add_predictor(onnx.to_vec())).map_err(|message| wrong("predictor", message))

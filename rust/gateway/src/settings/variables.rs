@@ -16,6 +16,7 @@ const CONTROLLER: &[&str] = &[
     "certificates_s",
     "gateway_accounts",
     "gateway_selector",
+    "gateway_tls_secret",
     "gateway_url",
     "identity",
     "lease_name",
@@ -64,12 +65,13 @@ pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Giv
     let mut log_level = "info";
     let (mut host, mut port) = ("127.0.0.1".to_owned(), 4000);
     for (variable, text) in variables {
-        let Some(name) = variable.strip_prefix(PREFIX).map(str::to_lowercase) else { continue };
+        let Some(capitals) = variable.strip_prefix(PREFIX) else { continue };
+        let name = if capitals == capitals.to_uppercase() { capitals.to_lowercase() } else { String::new() };
         match &*name {
             "host" => host = text,
             "port" => port = text.parse().map_err(|_| format!("{variable} is `{text}`; expected a port, 0 to 65535"))?,
             "log_level" => log_level = level(&text)?,
-            _ if known.contains(&name) && variable == format!("{PREFIX}{}", name.to_uppercase()) => {
+            _ if known.contains(&name) => {
                 let value = value(&name, &text).map_err(|why| format!("{variable} is `{text}`; {why}"))?;
                 given.insert(name, value);
             }
@@ -166,6 +168,8 @@ mod tests {
             ("TRADEWIND_PROT", "1", "`TRADEWIND_PORT`"),
             ("TRADEWIND_LISTEN", "x", "unknown environment variable"),
             ("TRADEWIND_drain_s", "1", "unknown environment variable"),
+            ("TRADEWIND_host", "1", "unknown environment variable"),
+            ("TRADEWIND_TLS_PORT", "70000", "TRADEWIND_TLS_PORT is `70000`; invalid value: integer `70000`, expected u16"),
             ("TRADEWIND_CONTROLLER_TRSUT", "x", "unknown environment variable `TRADEWIND_CONTROLLER_TRSUT`"),
             ("TRADEWIND_PORT", "many", "TRADEWIND_PORT is `many`; expected a port"),
             ("TRADEWIND_DRAIN_S", "many", "TRADEWIND_DRAIN_S is `many`; expected an integer"),

@@ -51,6 +51,10 @@ pub struct Have {
     /// Digest of the trust bundle, as the server gave it.
     #[serde(default)]
     pub trust: Option<String>,
+    /// Digest of the TLS door's certificate, as the server gave it; empty where there is none yet. Absent where there is no such door:
+    /// who does not ask is given none, and an older gateway does not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Why a plan was refused.
@@ -104,6 +108,9 @@ pub struct Update<'a> {
     /// Certificates to trust.
     #[serde(default)]
     pub trust: Option<Trust>,
+    /// The certificate of a gateway's TLS door.
+    #[serde(default)]
+    pub certificate: Option<Certificate>,
 }
 
 /// Callers' keys and upstream credentials.
@@ -163,6 +170,23 @@ pub struct Trust {
     pub digest: String,
     /// PEM.
     pub bundle: String,
+}
+
+/// A certificate and its key, for the TLS door of gateways. It is held in memory only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// To be named in `have`.
+    pub digest: String,
+    /// PEM of the certificate, and of those between it and its root.
+    pub chain: String,
+    /// PEM of the key.
+    pub key: String,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.digest)
+    }
 }
 
 /// `POST /v1/identify`.

@@ -19,13 +19,14 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Endpoint, Pool};
+use super::Pool;
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -42,13 +43,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Opens a connection to one of an endpoint's addresses, the first that takes it.
-    pub async fn open(endpoint: &Endpoint, addresses: &[SocketAddr]) -> io::Result<Self> {
+    /// Opens a connection to one of some addresses, the first that takes it; over TLS where there is a name to check.
+    pub async fn open(addresses: &[SocketAddr], tls: Option<(Arc<ClientConfig>, ServerName<'static>)>) -> io::Result<Self> {
         let stream = TcpStream::connect(addresses).await?;
         stream.set_nodelay(true)?;
-        let io: Box<dyn Io> = match &endpoint.tls {
+        let io: Box<dyn Io> = match tls {
             None => Box::new(stream),
-            Some(name) => Box::new(TlsConnector::from(tls()?).connect(name.clone(), stream).await?),
+            Some((config, name)) => Box::new(TlsConnector::from(config).connect(name, stream).await?),
         };
         let (sender, driver) = http1::handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
         let mut connection = Self { sender, driver: Box::pin(driver), closed: false, idle_since: None };
@@ -161,8 +162,8 @@ impl Body {
 }
 
 /// The system's certificates, read at the first call to an https upstream.
-fn tls() -> io::Result<Arc<rustls::ClientConfig>> {
-    static CONFIG: OnceLock<Result<Arc<rustls::ClientConfig>, String>> = OnceLock::new();
+pub(super) fn system() -> io::Result<Arc<ClientConfig>> {
+    static CONFIG: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     let load = || {
         let mut roots = rustls::RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
@@ -171,9 +172,8 @@ fn tls() -> io::Result<Arc<rustls::ClientConfig>> {
             return Err(format!("no root certificates were found on this machine: {:?}", found.errors));
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))

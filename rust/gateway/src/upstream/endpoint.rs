@@ -5,12 +5,13 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderValue, Uri, uri::Scheme};
 use rustls::pki_types::ServerName;
-use tradewind_core::plan::Upstream;
+use tradewind_core::plan::{POD, Upstream};
 
 /// A prepared upstream address.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// `scheme://host:port`: connections are shared by all models of one origin.
+    /// `scheme://host:port`: connections are shared by all models of one origin. Where a pod's token is shown, `@pod ` is before it:
+    /// others are trusted there.
     pub origin: Arc<str>,
     /// Host name or address, without brackets.
     pub host: String,
@@ -42,6 +43,11 @@ impl Endpoint {
         self.tls.is_none() && !is_loopback(&self.host)
     }
 
+    /// Whether a pod shows its token there: it is a gateway.
+    pub fn is_hop(&self) -> bool {
+        self.credential.as_deref() == Some(POD)
+    }
+
     /// Prepares an upstream of a plan.
     ///
     /// # Errors
@@ -63,9 +69,10 @@ impl Endpoint {
             .then(|| ServerName::try_from(host.clone()))
             .transpose()
             .map_err(|error| refuse(&format!("has no valid host: {error}")))?;
+        let kind = if upstream.credential.as_deref() == Some(POD) { "@pod " } else { "" };
         let target = format!("{}/chat/completions", url.path().trim_end_matches('/'));
         Ok(Self {
-            origin: format!("{}://{}:{port}", if secure { "https" } else { "http" }, authority.host()).into(),
+            origin: format!("{kind}{}://{}:{port}", if secure { "https" } else { "http" }, authority.host()).into(),
             address: host.parse().ok(),
             port,
             tls,

@@ -9,16 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use rustls::ClientConfig;
 
 use super::{
     Endpoint,
-    connection::{Answered, Body, Connection},
+    connection::{self, Answered, Body, Connection},
     guard::{Guard, Why},
     hosts::{self, Host},
 };
+use crate::sync::client::Roots;
 
 /// A kept connection that fails this soon after a request was stale: the upstream had closed it before it read a byte of the request.
 /// Later, the upstream may have worked on the request, and another attempt is `resume`'s to name.
@@ -37,6 +40,8 @@ pub struct Pool {
     pub connect_timeout: Duration,
     /// Addresses that are known without DNS.
     pub hosts: Vec<Host>,
+    /// Whom to trust where a pod's token is shown; what the system trusts, where there is nothing.
+    pub hop: ArcSwapOption<Roots>,
     /// What may be called; without one, everything.
     pub guard: Option<Arc<Guard>>,
 }
@@ -105,7 +110,8 @@ impl Pool {
         let opening = async {
             // Looked up and looked at for each connection: what a name stands for may change at any time.
             let addresses = self.addresses(endpoint).await?;
-            Connection::open(endpoint, &addresses).await.map_err(Failure::Connect)
+            let tls = endpoint.tls.as_ref().map(|name| Ok((self.trusted(endpoint)?, name.clone()))).transpose();
+            Connection::open(&addresses, tls.map_err(Failure::Connect)?).await.map_err(Failure::Connect)
         };
         match tokio::time::timeout(self.connect_timeout, opening).await {
             Ok(result) => result,
@@ -113,6 +119,13 @@ impl Pool {
                 io::ErrorKind::TimedOut,
                 format!("not connected after {} ms", self.connect_timeout.as_millis()),
             ))),
+        }
+    }
+
+    fn trusted(&self, endpoint: &Endpoint) -> io::Result<Arc<ClientConfig>> {
+        match self.hop.load().as_ref().filter(|_| endpoint.is_hop()) {
+            Some(roots) => roots.config(),
+            None => connection::system(),
         }
     }
 

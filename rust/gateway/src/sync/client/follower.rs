@@ -18,7 +18,7 @@ use tradewind_core::{
 };
 
 use super::{
-    super::protocol::{Have, Identity, Keys, MAX_PREDICTOR_BYTES, PREDICTORS, Poll, Reject, Role, Trust, Update},
+    super::protocol::{Certificate, Have, Identity, Keys, MAX_PREDICTOR_BYTES, PREDICTORS, Poll, Reject, Role, Trust, Update},
     connection::Connection,
     roots::Roots,
     status::Status,
@@ -105,6 +105,7 @@ struct Given {
     lineage: String,
     keys: Option<(u64, Keys)>,
     trust: Option<String>,
+    certificate: Option<String>,
 }
 
 /// A refusal, and until when it stands: for ever where the plan itself is wrong.
@@ -179,12 +180,18 @@ impl Follower {
         }
         let given = state.given.get(&replica);
         let keys = given.and_then(|given| given.keys.as_ref()).map(|(_, keys)| keys.digest.clone());
+        let certificate = given.and_then(|given| given.certificate.clone());
         Poll {
             schema: CURRENT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lineage: state.says.lineage.clone(),
             serial: state.says.serial,
-            have: Have { plan: state.says.plan.clone(), keys, trust: given.and_then(|given| given.trust.clone()) },
+            have: Have {
+                plan: state.says.plan.clone(),
+                keys,
+                trust: given.and_then(|given| given.trust.clone()),
+                certificate: self.engine.settings().tls_port.map(|_| certificate.unwrap_or_default()),
+            },
             reject: state.reject.as_ref().map(|refusal| refusal.reject.clone()),
         }
     }
@@ -208,6 +215,9 @@ impl Follower {
         self.meet(line.replica, &update);
         if let Some(trust) = update.trust {
             self.trust(line.replica, trust);
+        }
+        if let Some(certificate) = update.certificate {
+            self.certify(line.replica, certificate);
         }
         let plan = update.plan_id.filter(|_| self.is_newer(line.replica, &update.lineage, update.serial));
         if let Some(keys) = update.keys {
@@ -240,6 +250,16 @@ impl Follower {
         if let Err(error) = self.stock.keep_trust(&all) {
             tracing::warn!(%error, "the trust bundle cannot be kept");
         }
+    }
+
+    /// Of what the replicas give, the youngest counts: each issues its own, and all are good.
+    fn certify(&self, replica: SocketAddr, certificate: Certificate) {
+        if let Err(message) = self.engine.certificates().set(certificate.chain.as_bytes(), certificate.key.as_bytes()) {
+            return tracing::error!(message, "a certificate for the TLS door is refused; the old one is kept");
+        }
+        self.count("certificate");
+        tracing::info!(digest = certificate.digest, "the TLS door has a certificate");
+        self.state().given.entry(replica).or_default().certificate = Some(certificate.digest);
     }
 
     /// A higher serial of the lineage in service, or another lineage. One that was left is not gone back to while another replica

@@ -25,8 +25,8 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::{callers::Callers, status::Status};
-use self::{connection::Origin, follower::Follower, roots::Roots, stock::Stock, vault::Vault};
+pub use self::{callers::Callers, roots::Roots, status::Status};
+use self::{connection::Origin, follower::Follower, roots::Source, stock::Stock, vault::Vault};
 use crate::{engine::Engine, upstream::guard};
 
 /// Follows the controllers of an engine's settings until it is dropped.
@@ -46,7 +46,9 @@ impl SyncClient {
         let origins = origins.map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
         let vault = settings.keys_cache.as_deref().map(Vault::open).transpose()?;
         let stock = Stock::open(settings.plan_cache.as_deref(), settings.bootstrap_plan.as_deref())?;
-        let roots = Arc::new(Roots::new(settings.controller_trust.clone(), stock.trust()));
+        let source = Source::of(settings).map_err(|message| io::Error::new(io::ErrorKind::InvalidInput, message))?;
+        let roots = Arc::new(Roots::new(source, stock.trust()));
+        engine.trust_gateways(Arc::clone(&roots));
         let status = Arc::new(Status::new(settings.sync_fault));
         let follower = Arc::new(Follower::new(Arc::clone(engine), stock, vault, Arc::clone(&roots), Arc::clone(&status)));
         spare(engine, &origins);

@@ -1,4 +1,5 @@
-//! Whom to trust: the file's bundle, until a controller gives another; a later edit of the file counts beside it.
+//! Whom to trust: the bundle of the settings, until a controller gives another; a later edit of its file counts beside it. It holds for
+//! controllers, and for the gateways that sidecars reach other namespaces' models through.
 
 use std::{
     collections::BTreeMap,
@@ -11,16 +12,54 @@ use std::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::super::certificates;
+use crate::settings::Settings;
+
+/// Where the first bundle is.
+#[derive(Debug)]
+pub enum Source {
+    /// What the system trusts counts.
+    System,
+    /// In a file, which may be edited.
+    File(PathBuf),
+    /// In the settings.
+    Text(String),
+}
+
+impl Source {
+    /// What the settings say.
+    ///
+    /// # Errors
+    /// A sentence, where they say two things.
+    pub fn of(settings: &Settings) -> Result<Self, String> {
+        match (&settings.controller_trust, &*settings.controller_trust_pem) {
+            (None, "") => Ok(Self::System),
+            (Some(file), "") => Ok(Self::File(file.clone())),
+            (None, text) => {
+                certificates::roots(text).map(|_| Self::Text(text.to_owned())).map_err(|why| format!("controller_trust_pem: {why}"))
+            }
+            (Some(_), _) => Err("`controller_trust` and `controller_trust_pem` exclude each other".to_owned()),
+        }
+    }
+
+    fn read(&self) -> io::Result<Option<String>> {
+        match self {
+            Self::System => Ok(None),
+            Self::File(file) => std::fs::read_to_string(file).map(Some),
+            Self::Text(text) => Ok(Some(text.clone())),
+        }
+    }
+}
 
 /// Bundles, and the configuration that was made of them last.
+#[derive(Debug)]
 pub struct Roots {
-    file: Option<PathBuf>,
-    /// What the file held at the start.
+    source: Source,
+    /// What was there at the start.
     first: Option<String>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     /// What each replica gave last. What one of them trusts is trusted: one of two may be late.
     given: BTreeMap<SocketAddr, String>,
@@ -30,9 +69,11 @@ struct State {
 }
 
 impl Roots {
-    pub fn new(file: Option<PathBuf>, kept: Option<String>) -> Self {
-        let first = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
-        Self { file, first, state: Mutex::new(State { kept, ..State::default() }) }
+    /// From the first bundle, and what was given in an earlier life.
+    #[must_use]
+    pub fn new(source: Source, kept: Option<String>) -> Self {
+        let first = source.read().ok().flatten();
+        Self { source, first, state: Mutex::new(State { kept, ..State::default() }) }
     }
 
     /// Takes what a replica gave; gives all that is trusted by now.
@@ -56,7 +97,7 @@ impl Roots {
 
     /// For the next handshake.
     pub fn config(&self) -> io::Result<Arc<ClientConfig>> {
-        let file = self.file.as_ref().map(std::fs::read_to_string).transpose();
+        let file = self.source.read();
         let mut state = self.lock();
         let bundle = match (state.in_band(), file) {
             (Some(given), Ok(file)) if file == self.first => given,
@@ -68,7 +109,7 @@ impl Roots {
         {
             return Ok(Arc::clone(config));
         }
-        let roots = if self.file.is_none() && bundle.trim().is_empty() {
+        let roots = if matches!(self.source, Source::System) && bundle.trim().is_empty() {
             system()?
         } else {
             certificates::roots(&bundle).map_err(io::Error::other)?

@@ -44,6 +44,8 @@ struct State {
     offers: HashMap<String, Arc<Publication>>,
     keys: Option<Arc<KeyRing>>,
     trust: Option<Blob>,
+    /// For gateways only.
+    certificate: Option<Blob>,
     predictors: HashMap<String, Bytes>,
     /// By pod uid.
     sessions: BTreeMap<String, Session>,
@@ -144,6 +146,8 @@ pub struct Wanted {
     pub keys: Option<Blob>,
     /// Certificates to trust.
     pub trust: Option<Blob>,
+    /// The certificate of its TLS door.
+    pub certificate: Option<Blob>,
     /// The plans that it was given last, by lineage and serial.
     pub given: [Option<(String, u64)>; 2],
 }
@@ -215,6 +219,12 @@ impl Books {
         self.tell_all(state);
     }
 
+    pub fn set_certificate(&self, certificate: Blob) {
+        let mut state = self.lock();
+        state.certificate = Some(certificate);
+        self.tell_all(state);
+    }
+
     pub fn add_predictor(&self, digest: String, onnx: Bytes) {
         self.lock().predictors.insert(digest, onnx);
     }
@@ -275,6 +285,7 @@ impl Books {
             publication: state.plan_for(&ticket.pod_uid),
             keys: state.keys.as_ref().map(|keys| keys.part(session.role, &session.holder.namespace).clone()),
             trust: state.trust.clone(),
+            certificate: state.certificate.clone().filter(|_| session.role == Role::Gateway),
             given: session.given.clone(),
         })
     }

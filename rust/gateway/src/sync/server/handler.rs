@@ -243,6 +243,7 @@ struct Difference<'a> {
     plan: Option<(&'a str, Option<&'a Bytes>)>,
     keys: Option<&'a Blob>,
     trust: Option<&'a Blob>,
+    certificate: Option<&'a Blob>,
     /// Whether the data plane claims a serial that it was never given.
     claimed: bool,
 }
@@ -269,8 +270,12 @@ impl<'a> Difference<'a> {
         });
         let keys = wanted.keys.as_ref().filter(|keys| poll.have.keys.as_deref() != Some(&*keys.digest));
         let trust = wanted.trust.as_ref().filter(|trust| poll.have.trust.as_deref() != Some(&*trust.digest));
+        // Only who has a TLS door asks for its certificate.
+        let asked = poll.have.certificate.as_deref();
+        let certificate = wanted.certificate.as_ref().filter(|certificate| asked.is_some_and(|have| have != &*certificate.digest));
         let (lineage, serial) = fresh.map_or((&*poll.lineage, poll.serial), |(publication, _)| (&*publication.lineage, publication.serial));
-        (plan.is_some() || keys.is_some() || trust.is_some()).then_some(Self { lineage, serial, plan, keys, trust, claimed })
+        let differs = plan.is_some() || keys.is_some() || trust.is_some() || certificate.is_some();
+        differs.then_some(Self { lineage, serial, plan, keys, trust, certificate, claimed })
     }
 
     fn sent(&self, poll: &Poll) -> Sent<'a> {
@@ -282,7 +287,7 @@ impl<'a> Difference<'a> {
     fn fingerprint(&self, poll: &Poll) -> String {
         let digest = |blob: Option<&Blob>| blob.map_or(String::new(), |blob| blob.digest.clone());
         let question = (&poll.lineage, (!self.claimed).then_some(poll.serial), &poll.have, &poll.reject);
-        let answer = (self.lineage, self.serial, self.plan.map(|(id, _)| id), digest(self.keys), digest(self.trust));
+        let answer = (self.lineage, self.serial, self.plan.map(|(id, _)| id), [self.keys, self.trust, self.certificate].map(digest));
         format!("{question:?} {answer:?}")
     }
 
@@ -296,8 +301,9 @@ impl<'a> Difference<'a> {
         head.pop();
         let mut segments = VecDeque::from([Bytes::from(head)]);
         let plan = self.plan.and_then(|(_, json)| json);
-        let (keys, trust) = (self.keys.map(|keys| &keys.json), self.trust.map(|trust| &trust.json));
-        for (name, json) in [(&b",\"plan\":"[..], plan), (b",\"keys\":", keys), (b",\"trust\":", trust)] {
+        let [keys, trust, certificate] = [self.keys, self.trust, self.certificate].map(|part| part.map(|blob| &blob.json));
+        let parts = [(&b",\"plan\":"[..], plan), (b",\"keys\":", keys), (b",\"trust\":", trust), (b",\"certificate\":", certificate)];
+        for (name, json) in parts {
             if let Some(json) = json {
                 segments.extend([Bytes::from_static(name), json.clone()]);
             }

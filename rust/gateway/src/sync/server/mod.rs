@@ -38,7 +38,7 @@ pub use self::{
     identity::{Identify, Unidentified},
     settings::Settings,
 };
-use super::protocol::{MAX_PREDICTOR_BYTES, Trust};
+use super::protocol::{Certificate, MAX_PREDICTOR_BYTES, Trust};
 use crate::tls::Certificates;
 
 /// Threads that answer polls.
@@ -179,6 +179,20 @@ impl SyncServer {
         let trust = Trust { digest: digest::sha256(bundle_pem), bundle: bundle.to_owned() };
         let json = serde_json::to_vec(&trust).map_err(|error| error.to_string())?;
         self.shared.books.set_trust(keyring::Blob { digest: trust.digest, json: json.into() });
+        Ok(())
+    }
+
+    /// Gives gateways with a TLS door their certificate; no sidecar gets it.
+    ///
+    /// # Errors
+    /// A sentence; never the key.
+    pub fn set_gateway_certificate(&self, chain_pem: &[u8], key_pem: &[u8]) -> Result<(), String> {
+        // As a gateway would take it.
+        Certificates::default().set(chain_pem, key_pem)?;
+        let text = |pem: &[u8]| std::str::from_utf8(pem).map(str::to_owned).map_err(|_| "the certificate is not PEM".to_owned());
+        let certificate = Certificate { digest: digest::sha256(chain_pem), chain: text(chain_pem)?, key: text(key_pem)? };
+        let json = serde_json::to_vec(&certificate).map_err(|_| "the certificate cannot be written".to_owned())?;
+        self.shared.books.set_certificate(keyring::Blob { digest: certificate.digest, json: json.into() });
         Ok(())
     }
 

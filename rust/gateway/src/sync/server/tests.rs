@@ -628,3 +628,31 @@ fn a_parked_poll_does_not_count_as_idle() {
     let mut pod = place.gateway("g0");
     assert_eq!(pod.poll(&empty()).0, 204);
 }
+
+#[test]
+fn a_gateway_that_asks_is_given_its_certificate_and_nobody_else() {
+    let place = place(json!({"park_s": 0.05}));
+    let ca = crate::sync::certificates::make_ca("test", 1).unwrap();
+    let issue = || crate::sync::certificates::issue(&ca.certificate, &ca.key, &["gateway.example".to_owned()], 1).unwrap();
+    let set = |issued: &crate::sync::certificates::Issued| {
+        place.server.set_gateway_certificate(issued.certificate.as_bytes(), issued.key.as_bytes()).unwrap();
+    };
+    let asking = |have: &str| json!({"schema": 3, "have": {"certificate": have}});
+    let mut gateway = place.gateway("g0");
+    assert_eq!(gateway.poll(&asking("")).0, 204);
+    let first = issue();
+    set(&first);
+    // An older gateway does not ask, and polls as before; a sidecar may ask.
+    assert_eq!(gateway.poll(&empty()).0, 204);
+    assert_eq!(place.pod("a.app.p0").poll(&asking("")).0, 204);
+    let (status, answer) = gateway.poll(&asking(""));
+    let given = &answer["certificate"];
+    assert_eq!((status, &given["chain"], &given["key"]), (200, &json!(first.certificate), &json!(first.key)));
+    assert_eq!(gateway.poll(&asking(given["digest"].as_str().unwrap())).0, 204);
+    let parked = gateway.park(json!({"schema": 3, "have": {"certificate": given["digest"]}}));
+    let second = issue();
+    set(&second);
+    assert_eq!(parked.join().unwrap().2["certificate"]["chain"], json!(second.certificate));
+    assert!(place.server.set_gateway_certificate(first.certificate.as_bytes(), second.key.as_bytes()).unwrap_err().contains("do not fit"));
+    assert!(!String::from_utf8(place.server.sessions()).unwrap().contains("PRIVATE"));
+}
