@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -223,9 +224,10 @@ def controller_from_environment(environment: Mapping[str, str], **flags: Any) ->
 
 def _read(kind: type[Kind], prefix: str, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Kind:
     known = _variables(kind, prefix)
+    links = _service_links(environment)
     given: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith(prefix):
+        if not variable.startswith(prefix) or variable in links:
             continue
         if variable not in known:
             raise UsageError(unknown("environment variable", variable, sorted(known)), variable)
@@ -236,6 +238,25 @@ def _read(kind: type[Kind], prefix: str, environment: Mapping[str, str], flags: 
 
 def _variables(kind: type[Kind], prefix: str) -> dict[str, str]:
     return {prefix + entry.name.upper(): entry.name for entry in fields(kind)}
+
+
+def _service_links(environment: Mapping[str, str]) -> set[str]:
+    """Variables that a kubelet sets for each Service of a pod's namespace, `TRADEWIND_GATEWAY_SERVICE_HOST` and others of
+    `tradewind-gateway`. They are none of ours.
+    """
+    services = [name.removesuffix("_SERVICE_HOST") for name in environment if name.endswith("_SERVICE_HOST")]
+    return {
+        variable
+        for variable, text in environment.items()
+        for service in services
+        if variable.startswith(service)
+        and (link := _LINK.fullmatch(variable, len(service)))
+        and (link[1] is None or "://" in text)
+    }
+
+
+# `_PORT` is a link only as a URL: `TRADEWIND_PORT` is a setting of ours.
+_LINK = re.compile(r"_SERVICE_HOST|_SERVICE_PORT(?:_.+)?|(_PORT)|_PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_PROTO|_PORT|_ADDR)?")
 
 
 def _plain(value: Any) -> Any:

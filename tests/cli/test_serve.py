@@ -26,7 +26,7 @@ from tradewind import core, serving
 from tradewind.artifacts import predictor, schemas
 from tradewind.cli.app import run
 from tradewind.errors import UsageError
-from tradewind.settings import from_environment
+from tradewind.settings import controller_from_environment, from_environment
 
 KEY = "tw-test-key"
 UPSTREAM_KEY = "upstream-secret"
@@ -321,3 +321,22 @@ def test_the_settings_of_python_are_the_gateways() -> None:
     # The gateway refuses settings that it does not know.
     core.Gateway(settings=from_environment({}).gateway()).drain()
     assert os.environ.get("TRADEWIND_PORT") is None
+
+
+def test_what_a_kubelet_says_of_services_is_passed_over() -> None:
+    links = {
+        "TRADEWIND_GATEWAY_SERVICE_HOST": "10.96.0.7",
+        "TRADEWIND_GATEWAY_SERVICE_PORT": "80",
+        "TRADEWIND_GATEWAY_SERVICE_PORT_HTTP": "80",
+        "TRADEWIND_GATEWAY_PORT": "tcp://10.96.0.7:80",
+        "TRADEWIND_GATEWAY_PORT_80_TCP": "tcp://10.96.0.7:80",
+        "TRADEWIND_GATEWAY_PORT_80_TCP_PROTO": "tcp",
+        "TRADEWIND_SERVICE_HOST": "10.96.0.8",
+        "TRADEWIND_PORT": "tcp://10.96.0.8:80",
+    }
+    assert from_environment(links) == from_environment({})
+    assert from_environment({"TRADEWIND_SERVICE_HOST": "10.96.0.8", "TRADEWIND_PORT": "7"}).port == 7
+    with pytest.raises(UsageError, match="`TRADEWIND_GATEWAY_PROT`"):
+        from_environment({"TRADEWIND_GATEWAY_SERVICE_HOST": "10.96.0.7", "TRADEWIND_GATEWAY_PROT": "1"})
+    controller = {"TRADEWIND_CONTROLLER_SERVICE_HOST": "10.96.0.9", "TRADEWIND_CONTROLLER_PORT": "tcp://10.96.0.9:8443"}
+    assert controller_from_environment(controller) == controller_from_environment({})

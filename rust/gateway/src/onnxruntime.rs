@@ -39,7 +39,10 @@ fn start(library: &Path) -> Result<&'static Environment, Error> {
     let result = STARTED.get_or_init(|| {
         // It would end the process: glibc loads no library with C++ in it into a static program.
         if cfg!(target_feature = "crt-static") {
-            return Err("this program is static and loads no library; run the Python package's `tradewind serve`, or the executor `native`".to_owned());
+            return Err(
+                "this program is static and loads no library; run the Python package's `tradewind serve`, or the executor `native`"
+                    .to_owned(),
+            );
         }
         if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {
             return Err("the environment must hold ORT_DISABLE_TELEMETRY=1 before ONNX Runtime is loaded".to_owned());

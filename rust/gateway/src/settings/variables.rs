@@ -64,7 +64,12 @@ pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Giv
     let mut given = Map::new();
     let mut log_level = "info";
     let (mut host, mut port) = ("127.0.0.1".to_owned(), 4000);
+    let variables: Vec<(String, String)> = variables.into_iter().collect();
+    let services: Vec<String> = variables.iter().filter_map(|(name, _)| Some(name.strip_suffix("_SERVICE_HOST")?.to_owned())).collect();
     for (variable, text) in variables {
+        if services.iter().any(|service| is_link(&variable, service, &text)) {
+            continue;
+        }
         let Some(capitals) = variable.strip_prefix(PREFIX) else { continue };
         let name = if capitals == capitals.to_uppercase() { capitals.to_lowercase() } else { String::new() };
         match &*name {
@@ -87,6 +92,25 @@ pub fn read(variables: impl IntoIterator<Item = (String, String)>) -> Result<Giv
     given.insert("listen".to_owned(), json!(format!("{host}:{port}")));
     let settings: Settings = serde_json::from_value(Value::Object(given)).map_err(|error| error.to_string())?;
     Ok(Given { settings: settings.with_workers(), log_level })
+}
+
+/// Whether a kubelet has set a variable for a Service of the pod's namespace: of `tradewind-gateway`, `TRADEWIND_GATEWAY_SERVICE_HOST`
+/// and others. They are none of ours. `_PORT` is one only as a URL: `TRADEWIND_PORT` is a setting.
+fn is_link(variable: &str, service: &str, text: &str) -> bool {
+    let Some(rest) = variable.strip_prefix(service) else { return false };
+    let number = |rest: &str| {
+        let (number, rest) = rest.split_once('_')?;
+        let protocol = ["TCP", "UDP", "SCTP"].iter().find_map(|protocol| rest.strip_prefix(protocol))?;
+        Some(number.parse::<u16>().is_ok() && matches!(protocol, "" | "_PROTO" | "_PORT" | "_ADDR"))
+    };
+    match rest {
+        "_SERVICE_HOST" | "_SERVICE_PORT" => true,
+        "_PORT" => text.contains("://"),
+        _ => {
+            rest.strip_prefix("_SERVICE_PORT_").is_some_and(|name| !name.is_empty())
+                || rest.strip_prefix("_PORT_").and_then(number).unwrap_or(false)
+        }
+    }
 }
 
 fn document(settings: &Settings) -> Map<String, Value> {
@@ -159,6 +183,26 @@ mod tests {
         assert_eq!((settings.allow_upstreams.len(), settings.hosts.len()), (1, 1));
         assert_eq!(check(&[]).unwrap().settings, Settings::default());
         assert_eq!(check(&[("TRADEWIND_WORKERS", "0")]).unwrap().settings, Settings::default());
+    }
+
+    #[test]
+    fn what_a_kubelet_says_of_services_is_passed_over() {
+        let links = [
+            ("TRADEWIND_GATEWAY_SERVICE_HOST", "10.96.0.7"),
+            ("TRADEWIND_GATEWAY_SERVICE_PORT", "80"),
+            ("TRADEWIND_GATEWAY_SERVICE_PORT_HTTP", "80"),
+            ("TRADEWIND_GATEWAY_PORT", "tcp://10.96.0.7:80"),
+            ("TRADEWIND_GATEWAY_PORT_80_TCP", "tcp://10.96.0.7:80"),
+            ("TRADEWIND_GATEWAY_PORT_80_TCP_PROTO", "tcp"),
+            ("TRADEWIND_GATEWAY_PORT_80_TCP_ADDR", "10.96.0.7"),
+            ("TRADEWIND_SERVICE_HOST", "10.96.0.8"),
+            ("TRADEWIND_PORT", "tcp://10.96.0.8:80"),
+        ];
+        assert_eq!(check(&links).unwrap().settings, Settings::default());
+        let ours = check(&[("TRADEWIND_SERVICE_HOST", "10.96.0.8"), ("TRADEWIND_PORT", "7")]).unwrap();
+        assert_eq!(ours.settings.listen, "127.0.0.1:7");
+        let odd = check(&[("TRADEWIND_GATEWAY_SERVICE_HOST", "10.96.0.7"), ("TRADEWIND_GATEWAY_PROT", "1")]);
+        assert!(odd.unwrap_err().contains("`TRADEWIND_GATEWAY_PROT`"));
     }
 
     #[test]
