@@ -304,8 +304,8 @@ def test_a_variable_that_is_not_accepted_is_named(variables: dict[str, str], par
         from_environment(variables)
 
 
-def test_a_tls_door_needs_controllers(predictor_folder: Path) -> None:
-    given = from_environment({"TRADEWIND_TLS_PORT": "0"}, predictor=predictor_folder)
+def test_a_tls_door_needs_controllers(files: Path, predictor_folder: Path) -> None:
+    given = from_environment({"TRADEWIND_TLS_PORT": "0"}, **flags(files, predictor_folder))
     assert given.tls_port == 0
     with pytest.raises(UsageError, match="`tls_port` needs `controllers`"):
         serving.start(given)
