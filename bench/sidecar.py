@@ -58,9 +58,9 @@ def resident_mib(pid: int) -> float:
 
 
 @contextmanager
-def started(controller: Controller, folder: Path) -> Iterator[tuple[dict[str, str], int, float]]:
-    """A sidecar with nothing kept; gives its URLs, its process id, and ms from exec until `/startupz` was 200."""
-    (folder / "token").write_text("default.app.p0")
+def started(controller: Controller, folder: Path, pod: str) -> Iterator[tuple[dict[str, str], int, float]]:
+    """The sidecar of a pod, with nothing kept; gives its URLs, its process id, and ms from exec until `/startupz` was 200."""
+    (folder / "token").write_text(f"default.app.{pod}")
     health = f"127.0.0.1:{free_port()}"
     environment = rust_gateway.environment(
         port=0,
@@ -71,18 +71,19 @@ def started(controller: Controller, folder: Path) -> Iterator[tuple[dict[str, st
         allow_upstreams="127.0.0.0/8",
         log_level="error",
     )
-    begun = time.perf_counter()
-    with subprocess.Popen([BINARY, "serve", "--json"], stdout=subprocess.PIPE, env=environment) as process:
+    with httpx.Client() as client:
+        begun = time.perf_counter()
+        process = subprocess.Popen([BINARY, "serve", "--json"], stdout=subprocess.PIPE, env=environment)
         try:
-            with httpx.Client() as client:
-                while not answers(client, f"http://{health}/startupz"):
-                    assert process.poll() is None, "it has ended"
-                    time.sleep(0.001)
+            while not answers(client, f"http://{health}/startupz"):
+                assert process.poll() is None, "it has ended"
+                time.sleep(0.001)
             took = (time.perf_counter() - begun) * 1000
             assert process.stdout is not None
             yield json.loads(process.stdout.readline()), process.pid, took
         finally:
             process.kill()
+            process.communicate()
 
 
 def answers(client: httpx.Client, url: str) -> bool:
@@ -119,14 +120,15 @@ def main() -> None:
         controller.call("publish", "l", 1, plan(upstream.url, artifact.digest))
         controller.call("set_keys", json.dumps({"callers": [], "credentials": {"default/secret/key": "sk"}}).encode())
         starts, at_rest, after = list[float](), list[float](), list[float]()
-        for _ in range(STARTS):
-            with started(controller, folder) as (_, pid, took):
+        # Each is another pod: the same one would be held back for a second, as one that asks in a loop.
+        for number in range(STARTS):
+            with started(controller, folder, f"s{number}") as (_, pid, took):
                 starts.append(took)
-                controller.until(lambda: bool(controller.session("p0").get("parked")))
+                settled(controller, f"s{number}")
                 at_rest.append(resident_mib(pid))
-        for _ in range(ROUNDS):
-            with started(controller, folder) as (urls, pid, _):
-                controller.until(lambda: isinstance(controller.session("p0").get("keys"), str))
+        for number in range(ROUNDS):
+            with started(controller, folder, f"r{number}") as (urls, pid, _):
+                settled(controller, f"r{number}")
                 ask(urls["native"])
                 after.append(resident_mib(pid))
     rows = [
@@ -136,6 +138,11 @@ def main() -> None:
         ("the binary, MiB", f"{BINARY.stat().st_size / (1 << 20):.1f}"),
     ]
     table(("a sidecar, plan of six models", "median (range)"), rows)
+
+
+def settled(controller: Controller, pod: str) -> None:
+    """Waits until a sidecar has all that it is to have."""
+    controller.until(lambda: isinstance(controller.session(pod).get("keys"), str) and controller.session(pod)["parked"])
 
 
 def ask(url: str) -> None:
