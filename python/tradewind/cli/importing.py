@@ -45,7 +45,7 @@ def litellm(
     from tradewind.resources import documents, formats
 
     for option, text, accepted in (("--namespace", namespace, formats.NAMESPACE), ("--name", name, formats.OBJECT_NAME)):
-        if not re.match(accepted.pattern, text):
+        if not re.fullmatch(accepted.pattern.removesuffix("$"), text):
             raise UsageError(f"{option} is `{text}`; expected {accepted.about}", option)
     found, problems = documents.read(output.read_input(config), str(config))
     if problems or len(found) != 1:
@@ -63,8 +63,6 @@ def litellm(
             output.show_problem(problem)
         if made.secret_keys:
             output.words().print(_secret(made.secret_keys, namespace), markup=False, soft_wrap=True)
-    if not made.resources:
-        raise typer.Exit(2)
     raise typer.Exit(1 if made.problems else 0)
 
 
