@@ -471,6 +471,37 @@ def test_the_command_writes_resources_that_check_takes(tradewind: Tradewind, tmp
     jsonschema.validate(json.loads(out), schemas.read("import"))
 
 
+def test_what_is_said_of_many_places_is_said_once(tradewind: Tradewind, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"model_list": [entry(name, "openai/gpt-4o", rpm=7) for name in "abc"]}, sort_keys=False))
+    _, out, err = tradewind("import", "litellm", config)
+    for text in (out, err):
+        assert text.count(REASONS["rpm"]) == 1
+        assert [f"model_list[{index}].litellm_params.rpm" in text for index in range(3)] == [True] * 3
+
+
+def test_no_text_of_the_configuration_can_end_a_comment(tradewind: Tradewind, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    strange = "a\rkind: x\u2028y\x85z\x1b[31m\n"
+    entries = [entry("a", "openai/gpt-4o"), entry(strange, "openai/gpt-4o")]
+    config.write_text(yaml.safe_dump({"model_list": entries, strange: 1, "router_settings": {"routing_strategy": strange}}))
+    status, out, err = tradewind("import", "litellm", config)
+    assert status == 1
+    assert not set("\r\u2028\x85\x1b") & set(out + err)
+    made = tmp_path / "made.yaml"
+    made.write_text(out)
+    assert tradewind("plan", "check", made)[0] == 0
+
+
+def test_a_configuration_of_which_no_model_comes_along_is_a_finding(tradewind: Tradewind, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"model_list": [entry("a", "azure/x")]}))
+    status, out, _ = tradewind("import", "litellm", config, "--json")
+    assert (status, json.loads(out)["resources"]) == (1, [])
+    config.write_text("model_list: []\n")
+    assert tradewind("import", "litellm", config)[0] == 1
+
+
 def test_what_is_no_configuration_is_refused(tradewind: Tradewind, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("a: 1\n")
