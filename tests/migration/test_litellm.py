@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tradewind.artifacts import predictor, schemas
 from tradewind.cli.app import run
-from tradewind.migration import litellm
+from tradewind.migration import litellm, page
 from tradewind.migration.litellm import Migration
 from tradewind.migration.litellm_tables import AS_HERE, FOREIGN, PROVIDERS, REASONS, STRATEGIES
 from tradewind.resources import assemble, documents, folder
@@ -197,6 +197,22 @@ def test_a_model_whose_address_is_not_known_is_left_out_and_never_called_elsewhe
     assert made.resources == []
     assert part in named(made)[f"model_list[0].{path}"]
     assert SECRET_TEXT not in str(made)
+
+
+def test_of_a_model_that_is_left_out_no_key_is_asked_for() -> None:
+    lost = entry("b", "groq/x", {}, api_key="os.environ/LOST")
+    literal = entry("c", "groq/x", {}, api_key=SECRET_TEXT)
+    made = translated({"model_list": [entry("a", "openai/gpt-4o"), lost, literal]})
+    assert made.secret_keys == ["OPENAI_API_KEY"]
+    assert [(problem.code, problem.path) for problem in made.problems] == [
+        ("left_out", "model_list[1]"),
+        ("left_out", "model_list[2]"),
+    ]
+
+
+def test_an_address_that_gateways_in_a_cluster_do_not_call_is_named() -> None:
+    made = translated({"model_list": [entry("a", "hosted_vllm/gpt-4o", api_base="http://localhost:8000/v1")]})
+    assert "calls no address of its own machine" in named(made)["model_list[0].litellm_params.api_base"]
 
 
 @pytest.mark.parametrize(
@@ -510,3 +526,9 @@ def test_what_is_no_configuration_is_refused(tradewind: Tradewind, tmp_path: Pat
     assert tradewind("import", "litellm", config)[0] == 2
     status, _, err = tradewind("import", "litellm", config, "--namespace", "No_Such")
     assert (status, "--namespace" in err) == (2, True)
+
+
+def test_the_page_has_the_tables() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
+    assert text == page.renewed(text), "run `make docs`"
+    assert all(f"`{key}`" in text for key in [*PROVIDERS, *FOREIGN, *STRATEGIES, *REASONS])

@@ -152,12 +152,15 @@ class _Translation:
         mode = info.text("mode") or known.get("mode") or ""
         if mode not in CHAT:
             raise _LeftOut(path, f"`{group}` is a model for {mode}; only chat is routed")
-        model = {
-            "name": self._unique(full),
-            "upstream": self._upstream(given, at, provider, name, bare, group),
-            "price": self._price(given, info, known, path, f"`{group}` ({full})"),
-            "limits": self._limits(given, info, known, path, full),
-        }
+        upstream = self._upstream(given, at, provider, name, bare)
+        price = self._price(given, info, known, path, f"`{group}` ({full})")
+        # From here on nothing leaves it out: what is asked for and assumed is of a model that there is.
+        key = self._credential(given, provider, at, group, own=upstream["url"] == provider.url)
+        if key:
+            self.secret_keys.append(key)
+            upstream["credentials"] = {"secretKeyRef": {"name": SECRET, "key": key}}
+        model = {"name": self._unique(full), "upstream": upstream, "price": price}
+        model["limits"] = self._limits(given, info, known, path, full)
         capabilities = self._capabilities(info, known, path, full)
         if capabilities:
             model["capabilities"] = capabilities
@@ -209,7 +212,7 @@ class _Translation:
         said = f"`{full}`: {what} is not known; with `api_base` it is called as OpenAI's"
         raise _LeftOut((*at, "model"), said, tuple(sorted(PROVIDERS)))
 
-    def _upstream(self, given: Layers, at: Path, provider: Provider, name: str, model: str, group: str) -> dict[str, Any]:
+    def _upstream(self, given: Layers, at: Path, provider: Provider, name: str, model: str) -> dict[str, Any]:
         base = self._address(given, provider)
         if not base:
             raise _LeftOut(at[:-1], f"`{name}` has no address of its own: write `api_base`")
@@ -217,12 +220,7 @@ class _Translation:
             model = provider.models + model
         if not re.fullmatch(formats.UPSTREAM_MODEL.pattern.removesuffix("$"), model):
             raise _LeftOut((*at, "model"), f"expected {formats.UPSTREAM_MODEL.about}")
-        upstream: dict[str, Any] = {"url": base, "dialect": "OpenAI", "model": model}
-        key = self._credential(given, provider, at, group, own=base == provider.url)
-        if key:
-            self.secret_keys.append(key)
-            upstream["credentials"] = {"secretKeyRef": {"name": SECRET, "key": key}}
-        return upstream
+        return {"url": base, "dialect": "OpenAI", "model": model}
 
     def _address(self, given: Layers, provider: Provider) -> str:
         """Base URL of an upstream. One that is stated is never passed over: calls would go to somebody else."""
@@ -239,6 +237,11 @@ class _Translation:
             base += provider.suffix
         if not re.fullmatch(formats.URL.pattern.removesuffix("$"), base):  # It may hold a password.
             raise _LeftOut(path, f"expected {formats.URL.about}")
+        if re.match(r"https?://(localhost|127\.|\[::1\])", base):
+            said = (
+                "a gateway that controllers feed calls no address of its own machine: make it a Service, or `--allow-upstreams`"
+            )
+            self.reading.name(path, "assumed", said)
         return base
 
     def _credential(self, given: Layers, provider: Provider, at: Path, group: str, *, own: bool) -> str:
