@@ -12,6 +12,8 @@ from tradewind.cli import options, output
 from tradewind.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tradewind.errors import Problem
     from tradewind.migration.litellm import Migration
 
@@ -45,7 +47,7 @@ def litellm(
     from tradewind.resources import documents, formats
 
     for option, text, accepted in (("--namespace", namespace, formats.NAMESPACE), ("--name", name, formats.OBJECT_NAME)):
-        if not re.match(accepted.pattern, text):
+        if not re.fullmatch(accepted.pattern.removesuffix("$"), text):
             raise UsageError(f"{option} is `{text}`; expected {accepted.about}", option)
     found, problems = documents.read(output.read_input(config), str(config))
     if problems or len(found) != 1:
@@ -58,13 +60,12 @@ def litellm(
         listed = [problem.document() for problem in made.problems]
         output.document({"resources": made.resources, "problems": listed, "secret_keys": made.secret_keys})
     else:
-        output.lines(_text(made).encode())
-        for problem in made.problems:
-            output.show_problem(problem)
+        said = [sentence for rows in _alike(made.problems) for sentence in _sentences(rows)]
+        output.lines(_text(made, said).encode())
+        for sentence in said:
+            output.words().print(sentence, markup=False, soft_wrap=True)
         if made.secret_keys:
             output.words().print(_secret(made.secret_keys, namespace), markup=False, soft_wrap=True)
-    if not made.resources:
-        raise typer.Exit(2)
     raise typer.Exit(1 if made.problems else 0)
 
 
@@ -80,16 +81,30 @@ def _prices(file: Path | None) -> dict[str, Any]:
     return found
 
 
-def _text(made: Migration) -> str:
+def _text(made: Migration, said: list[str]) -> str:
     import yaml
 
-    head = [_comment(problem) for problem in made.problems]
+    head = "".join(f"# {sentence}\n" for sentence in said)
     body = yaml.safe_dump_all(made.resources, sort_keys=False, width=120, allow_unicode=True) if made.resources else ""
-    return "".join(head) + body
+    return head + body
 
 
-def _comment(problem: Problem) -> str:
-    return f"# {problem.code}: {problem}\n".replace("\n", " ").rstrip() + "\n"
+def _alike(problems: list[Problem]) -> list[list[Problem]]:
+    """Those that say the same of several places, together, in the order of the first."""
+    rows: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        rows.setdefault((problem.code, problem.message), []).append(problem)
+    return list(rows.values())
+
+
+def _sentences(rows: list[Problem]) -> Iterator[str]:
+    """One line for what is said, and one for each further place of it."""
+    from tradewind.migration.litellm_reading import printable
+
+    first, *others = rows
+    yield printable(f"{first.code}: {first}")
+    for other in others:
+        yield printable(f"  as in line {other.line}: {other.path}")
 
 
 def _secret(keys: list[str], namespace: str) -> str:

@@ -18,6 +18,8 @@ class Provider:
     """Variable that LiteLLM reads the API key from where the configuration has none; empty where it needs none."""
     suffix: str = ""
     """What LiteLLM adds to `api_base`."""
+    models: str = ""
+    """What LiteLLM puts before a model's name."""
 
 
 PROVIDERS = {
@@ -34,7 +36,9 @@ PROVIDERS = {
     "cerebras": Provider("https://api.cerebras.ai/v1", "CEREBRAS_API_KEY"),
     "deepinfra": Provider("https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_KEY"),
     "deepseek": Provider("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
-    "fireworks_ai": Provider("https://api.fireworks.ai/inference/v1", "FIREWORKS_AI_API_KEY"),
+    "fireworks_ai": Provider(
+        "https://api.fireworks.ai/inference/v1", "FIREWORKS_AI_API_KEY", models="accounts/fireworks/models/"
+    ),
     "gemini": Provider("https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY"),
     "groq": Provider("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
     "mistral": Provider("https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
@@ -89,7 +93,7 @@ STRATEGIES = {
 }
 """`router_settings.routing_strategy`: what is different, or nothing."""
 
-_RATE = "rates are not limited yet; `concurrentRequestsPerGateway` bounds calls in flight"
+_RATE = "it weighs the draw where no `weight` does, and limits nothing; `concurrentRequestsPerGateway` bounds calls in flight"
 _OBSERVED = (
     "health is observed call by call: a model that fails rests for as long as its upstream asks, or 1 s, doubling to 30 s"
 )
@@ -99,13 +103,16 @@ _KEYS = (
 _STORE = "there is no database: keys are Secrets, outcomes are files"
 _CALLBACK = "outcomes are files of JSON Lines and Prometheus metrics; there are no callbacks"
 _NO_CACHE = "answers are not cached"
-_TIMES = "a pool's models share the timeouts of a policy"
+_TIMES = "timeouts are a policy's, or its models'; elsewhere they have no effect"
+_PARAMETER = "parameters of a call are its caller's and are passed on as they are"
+_HEALTH = "there are no health checks of models; health is observed call by call"
+_REDIS = "gateways share no state"
 _INFORMATION = "information for people, with no effect on routing"
 
 REASONS = {
     "rpm": _RATE,
     "tpm": _RATE,
-    "order": "deployments of one name are drawn by weight; one that is only a stand-in has `weight: 0`",
+    "order": "it stands with a deployment: the first takes the calls, the others stand in",
     "timeout": _TIMES,
     "stream_timeout": _TIMES,
     "max_retries": "attempts are a policy's (`retry.attempts`)",
@@ -114,9 +121,18 @@ REASONS = {
     "extra_headers": "headers of upstreams cannot be set",
     "headers": "headers of upstreams cannot be set",
     "api_version": "URLs of upstreams have no query",
-    "temperature": "parameters of a call are its caller's and are passed on as they are",
-    "max_tokens": "parameters of a call are its caller's and are passed on as they are",
-    "top_p": "parameters of a call are its caller's and are passed on as they are",
+    "temperature": _PARAMETER,
+    "max_tokens": _PARAMETER,
+    "top_p": _PARAMETER,
+    "extra_body": _PARAMETER,
+    "frequency_penalty": _PARAMETER,
+    "presence_penalty": _PARAMETER,
+    "reasoning_effort": _PARAMETER,
+    "response_format": _PARAMETER,
+    "seed": _PARAMETER,
+    "stop": _PARAMETER,
+    "stream": _PARAMETER,
+    "top_k": _PARAMETER,
     "drop_params": "parameters of a call are passed on as they are; none is dropped",
     "additional_drop_params": "parameters of a call are passed on as they are; none is dropped",
     "modify_params": "parameters of a call are passed on as they are",
@@ -140,6 +156,7 @@ REASONS = {
     "redis_host": "gateways share no state",
     "redis_port": "gateways share no state",
     "redis_password": "gateways share no state; it is not copied",
+    "redis_db": _REDIS,
     "redis_url": "gateways share no state; it is not copied",
     "cache": _NO_CACHE,
     "cache_params": _NO_CACHE,
@@ -155,6 +172,16 @@ REASONS = {
     "database_url": _STORE,
     "store_model_in_db": _STORE,
     "database_connection_pool_limit": _STORE,
+    "store_prompts_in_spend_logs": "prompts are stored only with `--capture text`",
+    "background_health_checks": _HEALTH,
+    "health_check_interval": _HEALTH,
+    "custom_auth": "callers are known by keys and ServiceAccount tokens (docs/kubernetes.md)",
+    "enable_jwt_auth": "callers are known by keys and ServiceAccount tokens (docs/kubernetes.md)",
+    "credential_list": "no model that was carried over names it; it is not copied",
+    "enable_tag_filtering": "use labels of models, and `constraints.models.matchLabels` of a policy",
+    "provider_budget_config": "there are no budgets yet; `constraints.maxRequestUSD` caps a call",
+    "allowed_fails_policy": _OBSERVED,
+    "hidden": "`/v1/models` lists every alias",
     "alerting": "alerts are Prometheus rules of the chart (`alerts.enabled`)",
     "alerting_threshold": "alerts are Prometheus rules of the chart (`alerts.enabled`)",
     "max_budget": "there are no budgets yet; `constraints.maxRequestUSD` caps a call",
@@ -166,11 +193,28 @@ REASONS = {
     "pass_through_endpoints": "only chat is served",
     "files_settings": "only chat is served",
     "finetune_settings": "only chat is served",
-    "include": "other files are not read: import each",
+    "include": "other files are not read: put them into one, for policies name models across files",
     "environment_variables": "put them into Secrets; they are not copied",
 }
 """Why a key, wherever it stands, does not come along."""
 
 UNKNOWN = "no counterpart is known"
-CHAT = ("", "chat", "responses")
+CHAT = ("", "chat")
 """Modes of models that answer chat."""
+
+AS_HERE = {
+    "cache": False,
+    "disable_cooldowns": False,
+    "drop_params": False,
+    "enable_pre_call_checks": True,
+    "hidden": False,
+    "json_logs": False,
+    "modify_params": False,
+    "set_verbose": False,
+    "store_model_in_db": False,
+    "supports_audio_input": False,
+    "supports_vision": False,
+    "turn_off_message_logging": True,
+    "verbose": False,
+}
+"""Switches by the value that asks for what is so here anyway: nothing is lost, so nothing is said."""
