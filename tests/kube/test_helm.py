@@ -86,10 +86,11 @@ def everything(cluster: Cluster) -> set[tuple[str, str, str]]:
     found = set()
     for version in versions:
         group = version.split("/")[2] if version.startswith("/apis") else ""
-        for resource in cluster.api.get(version)["resources"]:
+        # A group may go while it is looked at.
+        for resource in (cluster.api.find(version) or {}).get("resources", ()):
             name = f"{resource['name']}.{group}".rstrip(".")
             if "list" in resource["verbs"] and name not in NOISE:
-                items = cluster.api.get(f"{version}/{resource['name']}")["items"]
+                items = (cluster.api.find(f"{version}/{resource['name']}") or {}).get("items", ())
                 found |= {(name, item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in items}
     return found
 
