@@ -1,4 +1,4 @@
-"""Writes what in `charts/` is made of something else: definitions, names of settings in the schema, tables of values."""
+"""Writes what in `charts/` is made of something else: definitions, the sidecar, names of settings, tables of values."""
 
 from __future__ import annotations
 
