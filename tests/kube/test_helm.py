@@ -55,7 +55,10 @@ def bare() -> Iterator[Cluster]:
 def place(bare: Cluster) -> Iterator[Namespace]:
     """The release's namespace, which enforces Pod Security `restricted`; gone in the end."""
     bare.api.create(rest.path("namespaces"), {"metadata": {"name": NAMESPACE, "labels": RESTRICTED}})
-    yield Namespace(bare, NAMESPACE)
+    found = Namespace(bare, NAMESPACE)
+    for resource, name in (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")):
+        bare.api.until(found.path(resource, name), bool, 30, "what the cluster makes in each namespace")
+    yield found
     bare.api.delete(rest.path("namespaces", name=NAMESPACE))
     bare.api.gone(rest.path("namespaces", name=NAMESPACE), 60)
 
