@@ -1,4 +1,4 @@
-"""Writes what in `charts/` is made of something else: definitions, names of settings in the schema, tables of values."""
+"""Writes what in `charts/` is made of something else: definitions, the sidecar, names of settings, tables of values."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def kept(definition: str) -> str:
     """A CustomResourceDefinition as it stands in `crds/`, with one annotation more."""
     if "{{" in definition:
         raise ValueError("a definition has `{{`, which Helm would take for its own")
-    metadata = "\nmetadata:\n"
-    head, _, rest = definition.partition(metadata)
-    annotations = "  annotations:\n"
-    if rest.startswith(annotations):
-        return f"{head}{metadata}{annotations}{KEEP}{rest.removeprefix(annotations)}"
-    return f"{head}{metadata}{annotations}{KEEP}{rest}"
+    head, found, rest = definition.partition("\n  annotations:\n")
+    # A definition's own annotations stand before its spec.
+    if not found or "\nspec:" in head:
+        head, _, rest = definition.partition("\nmetadata:\n")
+        return f"{head}\nmetadata:\n  annotations:\n{KEEP}{rest}"
+    return f"{head}{found}{KEEP}{rest}"
 
 
 def settings(kind: type) -> dict[str, Any]:

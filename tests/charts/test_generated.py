@@ -25,13 +25,11 @@ def test_each_definition_is_a_template_and_nothing_else_is() -> None:
 
 
 def test_a_definition_has_one_annotation_more_whether_it_had_some_or_not() -> None:
-    for head, rest in (
-        ("kind: X\nmetadata:\n", "  name: x\n"),
-        ("kind: X\nmetadata:\n  annotations:\n", "    a: b\n  name: x\n"),
-    ):
-        found = yaml.safe_load(generate.kept(head + rest))
+    annotated = "kind: X\nmetadata:\n  name: x\n  annotations:\n    a: b\nspec: {}\n"
+    for definition in (annotated, annotated.replace("  annotations:\n    a: b\n", "")):
+        found = yaml.safe_load(generate.kept(definition))
         assert found["metadata"]["annotations"].pop("helm.sh/resource-policy") == "keep"
-        before = yaml.safe_load(head + rest)
+        before = yaml.safe_load(definition)
         before["metadata"].setdefault("annotations", {})
         assert found == before
 
