@@ -22,11 +22,10 @@ RUN --mount=type=cache,target=/root/.cache/uv \
 COPY Cargo.toml Cargo.lock pyproject.toml README.md LICENSE NOTICE ./
 COPY rust rust
 COPY python python
-# The record of where the wheel lay would differ from build to build.
+# pip, for uv notes the time in what it installs.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     /tools/bin/maturin build --quiet --locked --profile "$PROFILE" --interpreter /usr/bin/python3 --out /wheels \
-    && /tools/bin/uv pip install --quiet --python /venv/bin/python --no-cache --no-deps --no-index /wheels/*.whl \
-    && rm -f /venv/lib/python3*/site-packages/tradewind-*.dist-info/direct_url.json /venv/lib/python3*/site-packages/*.dist-info/uv_cache.json
+    && /tools/bin/python -m pip --quiet --python /venv/bin/python install --no-cache-dir --no-compile --no-deps --no-index --find-links /wheels tradewind
 # Compiled here, for the base has no compiled library and a pod may write nothing. A file counts while its source has the same hash.
 RUN PYTHONPYCACHEPREFIX=/pycache /usr/bin/python3 -m compileall -q -j 0 --invalidation-mode checked-hash -x '/(test|tests|idlelib|lib2to3|turtledemo)/' \
     /usr/lib/python3.11 /venv/lib
