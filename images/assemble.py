@@ -160,9 +160,12 @@ def _unpacked(stage: Stage, root: Path, assembly: Assembly) -> Layer:
         (root / folder).mkdir(parents=True)
     for archive in _downloaded(["download", *packages.names], assembly.cache / "packages"):
         _unpack(archive, root)
-    for unused in ("usr/share/man", "usr/share/lintian", "usr/sbin/update-ca-certificates"):
+    for unused in ("etc/update-motd.d", "usr/share/man", "usr/share/lintian", "usr/sbin/update-ca-certificates"):
         shutil.rmtree(root / unused, ignore_errors=True)
         (root / unused).unlink(missing_ok=True)
+    for page in list((root / "usr/share/doc").rglob("*")):
+        if not page.is_dir() and page.name != "copyright":
+            page.unlink()
     (root / "etc/passwd").write_text(PASSWD)
     (root / "etc/group").write_text("root:x:0:\nnobody:x:65534:\nnonroot:x:65532:\n")
     (root / "etc/nsswitch.conf").write_text("hosts: files dns\n")
