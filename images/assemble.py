@@ -145,8 +145,8 @@ def _overlay(stage: Stage, scratch: Path) -> Layer:
     for folder in (upper, work, root):
         folder.mkdir(parents=True)
     _run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={upper},workdir={work}", str(root))
-    for folder in ("dev", "proc"):
-        _run("mount", "--rbind", f"/{folder}", str(root / folder))
+    for kernel in ("dev", "proc"):
+        _run("mount", "--rbind", f"/{kernel}", str(root / kernel))
     return Layer(root, upper)
 
 
@@ -160,9 +160,12 @@ def _unpacked(stage: Stage, root: Path, assembly: Assembly) -> Layer:
         (root / folder).mkdir(parents=True)
     for archive in _downloaded(["download", *packages.names], assembly.cache / "packages"):
         _unpack(archive, root)
-    for unused in ("usr/share/man", "usr/share/lintian", "usr/sbin/update-ca-certificates"):
+    for unused in ("etc/update-motd.d", "usr/share/man", "usr/share/lintian", "usr/sbin/update-ca-certificates"):
         shutil.rmtree(root / unused, ignore_errors=True)
         (root / unused).unlink(missing_ok=True)
+    for page in list((root / "usr/share/doc").rglob("*")):
+        if not page.is_dir() and page.name != "copyright":
+            page.unlink()
     (root / "etc/passwd").write_text(PASSWD)
     (root / "etc/group").write_text("root:x:0:\nnobody:x:65534:\nnonroot:x:65532:\n")
     (root / "etc/nsswitch.conf").write_text("hosts: files dns\n")
@@ -453,10 +456,12 @@ def _run(*command: str) -> None:
 def main() -> None:
     """Assembles the images that are named, all by default, and prints a line for each."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("names", nargs="*", choices=NAMES, help="both where none is named")
+    parser.add_argument("names", nargs="*", default=list(NAMES), help="of `gateway` and `controller`; both where none is named")
     parser.add_argument("--out", type=Path, default=HERE.parent / "dist/images", help="folder of the archives and the roots")
     parser.add_argument("--profile", default="release", help="profile of Cargo: `quick` for quick turns")
     options = parser.parse_args()
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"unknown image `{min(unknown)}`; expected one of {', '.join(NAMES)}")
     if why := missing():
         raise SystemExit(f"images: {why}")
     if os.environ.get("TRADEWIND_IMAGES_INSIDE") != "1":
@@ -472,7 +477,7 @@ def main() -> None:
     scratch.mkdir(exist_ok=True)
     _run("mount", "-t", "tmpfs", "tmpfs", str(scratch))
     try:
-        for name in options.names or NAMES:
+        for name in options.names:
             made = assemble(name, assembly, scratch)
             sizes = ", ".join(f"{made['bytes'][kind] / 1e6:.1f} MB {kind}" for kind in ("compressed", "unpacked"))
             print(f"images: {assembly.out / name}.tar: {made['image']}, {sizes}, {made['digest']}", flush=True)  # noqa: T201

@@ -6,29 +6,28 @@ ARG BASE_IMAGE=gcr.io/distroless/python3-debian12:nonroot
 FROM ${RUST_IMAGE} AS build
 ARG PROFILE=release
 ENV UV_LINK_MODE=copy
-# Debian's Python, for the base below has it too, at the same path. Debian drops old versions, so none is named.
+# Debian's Python, for the base below has it too, at the same path. Debian drops old builds, so none is pinned.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends python3 python3-venv \
+    && apt-get install --yes --no-install-recommends python3.11 python3.11-venv \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY requirements requirements
 RUN --mount=type=cache,target=/root/.cache/uv \
-    /usr/bin/python3 -m venv /tools \
+    /usr/bin/python3.11 -m venv /tools \
     && /tools/bin/python -m pip install --quiet --no-cache-dir --requirement requirements/build.txt \
     && /tools/bin/uv pip install --quiet --python /tools/bin/python --constraint requirements/lock.txt maturin \
-    && /usr/bin/python3 -m venv --without-pip /venv \
+    && /usr/bin/python3.11 -m venv --without-pip /venv \
     && /tools/bin/uv pip install --quiet --python /venv/bin/python --require-hashes --requirement requirements/controller.txt
 COPY Cargo.toml Cargo.lock pyproject.toml README.md LICENSE NOTICE ./
 COPY rust rust
 COPY python python
-# The record of where the wheel lay would differ from build to build.
+# pip, for uv notes the time in what it installs.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    /tools/bin/maturin build --quiet --locked --profile "$PROFILE" --interpreter /usr/bin/python3 --out /wheels \
-    && /tools/bin/uv pip install --quiet --python /venv/bin/python --no-cache --no-deps --no-index /wheels/*.whl \
-    && rm -f /venv/lib/python3*/site-packages/tradewind-*.dist-info/direct_url.json /venv/lib/python3*/site-packages/*.dist-info/uv_cache.json
+    /tools/bin/maturin build --quiet --locked --profile "$PROFILE" --interpreter /usr/bin/python3.11 --out /wheels \
+    && /tools/bin/python -m pip --quiet --python /venv/bin/python install --no-cache-dir --no-compile --no-deps --no-index --find-links /wheels tradewind
 # Compiled here, for the base has no compiled library and a pod may write nothing. A file counts while its source has the same hash.
-RUN PYTHONPYCACHEPREFIX=/pycache /usr/bin/python3 -m compileall -q -j 0 --invalidation-mode checked-hash -x '/(test|tests|idlelib|lib2to3|turtledemo)/' \
+RUN PYTHONPYCACHEPREFIX=/pycache /usr/bin/python3.11 -m compileall -q -j 0 --invalidation-mode checked-hash -x '/(test|tests|idlelib|lib2to3|turtledemo)/' \
     /usr/lib/python3.11 /venv/lib
 
 FROM ${BASE_IMAGE}
