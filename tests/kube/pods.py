@@ -31,6 +31,8 @@ def make_node(cluster: Cluster, name: str = NODE) -> None:
     }
     status = {"conditions": [ready], "capacity": room, "allocatable": room}
     cluster.api.merge(rest.path("nodes", name=name, subresource="status"), {"status": status})
+    # A new node is tainted as not ready, and who would take that back does not run.
+    cluster.api.merge(rest.path("nodes", name=name), {"spec": {"taints": None}})
 
 
 def make_account(namespace: Namespace, name: str) -> None:

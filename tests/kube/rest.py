@@ -19,8 +19,10 @@ _GROUPS = {
     "customresourcedefinitions": "apiextensions.k8s.io/v1",
     "leases": "coordination.k8s.io/v1",
     "deployments": "apps/v1",
+    "daemonsets": "apps/v1",
     "replicasets": "apps/v1",
     "jobs": "batch/v1",
+    "endpointslices": "discovery.k8s.io/v1",
     "tokenreviews": "authentication.k8s.io/v1",
 }
 _APPLY = "application/apply-patch+yaml"

@@ -116,6 +116,11 @@ class Team:
         return httpx.post(f"{gateway.url()}/v1/decide", json=body, headers=headers).raise_for_status().json()
 
 
+def documents(key: str, url: str) -> str:
+    """A caller's key, pool and policy of a team whose model is at `url`; the upstream's key is missing."""
+    return "---".join([CALLERS.format(key=key), POOL.format(url=url), POLICY.format(name="default", alias="auto")])
+
+
 @contextmanager
 def team(made: Install, url: str) -> Iterator[Team]:
     """Applied, and Ready where there is a data plane: wait for that. `url` is the model's."""
@@ -123,8 +128,7 @@ def team(made: Install, url: str) -> Iterator[Team]:
         found = Team(made, namespace)
         made.grant(namespace)
         namespace.kubectl("create", "secret", "generic", "keys", "--from-literal=small=sk-upstream")
-        documents = [CALLERS.format(key=found.key), POOL.format(url=url), POLICY.format(name="default", alias="auto")]
-        namespace.apply("---".join(documents))
+        namespace.apply(documents(found.key, url))
         yield found
 
 

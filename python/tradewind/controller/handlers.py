@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from typing import Any
 
 import kopf
@@ -41,7 +42,13 @@ async def stop(memo: Any, **_: Any) -> None:
 @kopf.on.login()
 def login(**known: Any) -> kopf.ConnectionInfo | None:
     """The ServiceAccount's files, or the kubeconfig: without the client library's own way, which costs 70 MB."""
-    return kopf.login_with_service_account(**known) or kopf.login_with_kubeconfig(**known)
+    found = kopf.login_with_service_account(**known)
+    if found is None:
+        return kopf.login_with_kubeconfig(**known)
+    # kopf would look its name up; the rest of us goes to where the cluster says it is, and one way in is enough.
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "")
+    host = f"[{host}]" if ":" in host else host
+    return replace(found, server=f"https://{host}:{port}") if host and port else found
 
 
 @kopf.on.event(GROUP, VERSION, "modelpools")
