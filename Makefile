@@ -12,7 +12,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop demo test test-rust test-python test-kube check fmt crds charts docs images lock bench bench-kube bench-sidecar evaluate train clean
+.PHONY: help setup develop demo demo-cluster test test-rust test-python test-kube check fmt crds charts docs images lock bench bench-kube bench-sidecar evaluate train clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ develop: $(VENV)/.installed ## rebuild the extension without LTO, for quick turn
 demo: setup ## watch prompts being routed: simulated models, real decisions
 	@$(BIN)/python -m tradewind.examples.demo
 
+demo-cluster: setup ## watch Tradewind in a real Kubernetes: two nodes on this machine, then none (Debian 12, root, Go; minutes); WRITE=1 writes docs/cluster.md
+	@$(BIN)/python tests/node/demo.py --profile $(PROFILE) $(if $(WRITE),--write)
+
 test: setup test-rust test-python ## all fast tests, Rust and Python
 
 test-rust:
@@ -62,6 +65,7 @@ check: setup ## formatting, lints, types, stub, import contracts
 	@cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 	@$(BIN)/ruff format --check python tests bench charts images
 	@$(BIN)/ruff check python tests bench charts images
+	@$(BIN)/shellcheck tests/node/*.sh
 	@$(BIN)/mypy
 	@$(BIN)/python -m mypy.stubtest tradewind._core --mypy-config-file pyproject.toml
 	@$(BIN)/lint-imports

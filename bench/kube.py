@@ -85,7 +85,7 @@ PARKED = 1000
 
 def main() -> None:
     """Every row of the README."""
-    binaries.build()
+    binaries.CONTROL_PLANE.build()
     binaries.fetch_helm()
     say(f"{os.cpu_count()} cores; load average before: {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
     for setting in SETTINGS:

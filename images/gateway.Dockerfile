@@ -24,6 +24,9 @@ LABEL org.opencontainers.image.title="tradewind-gateway" \
       org.opencontainers.image.revision="$REVISION"
 COPY LICENSE NOTICE /licenses/
 COPY --from=build /out/tradewind-gateway /tradewind-gateway
+# The predictor that policies have by default: a mounted plan can be served before a controller answers. Others come from controllers.
+COPY python/tradewind/predictors/default/predictor.onnx /predictors/default.onnx
+ENV TRADEWIND_PREDICTORS=/predictors/default.onnx
 WORKDIR /
 # By number, so that Kubernetes can see that it is not root. Kubernetes probes; there is no HEALTHCHECK.
 USER 65532:65532

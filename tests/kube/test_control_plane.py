@@ -47,9 +47,9 @@ def pod(cluster: Cluster, namespace: Namespace) -> Pod:
 
 def test_the_source_is_formatted_and_names_the_version() -> None:
     if not binaries.go_is_missing():
-        done = subprocess.run(["gofmt", "-l", str(binaries.SOURCE)], capture_output=True, text=True, check=True)
+        done = subprocess.run(["gofmt", "-l", str(binaries.CONTROL_PLANE.source)], capture_output=True, text=True, check=True)
         assert done.stdout == ""
-    assert f"k8s.io/kubernetes v{binaries.KUBERNETES}" in (binaries.SOURCE / "go.mod").read_text()
+    assert f"k8s.io/kubernetes v{binaries.KUBERNETES}" in (binaries.CONTROL_PLANE.source / "go.mod").read_text()
 
 
 def test_server_and_kubectl_are_of_the_same_version(cluster: Cluster) -> None:

@@ -83,16 +83,28 @@ imagePullSecrets: {{- toYaml . | nindent 0 }}
 {{- end }}
 {{- end }}
 
-{{/* Of one revision, pods lie apart: on nodes, and in zones. */}}
+{{/*
+Of one revision, pods lie apart: on nodes, and in zones. Zones are no spread constraint: the scheduler heeds none of them for nodes that
+lack the label of one, and most small clusters have no zones.
+*/}}
 {{- define "tradewind.spread" -}}
 topologySpreadConstraints:
-{{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-- topologyKey: {{ $key }}
+- topologyKey: kubernetes.io/hostname
   maxSkew: 1
   whenUnsatisfiable: ScheduleAnyway
   matchLabelKeys: [pod-template-hash]
   labelSelector:
-    matchLabels: {{- include "tradewind.selector" $ | nindent 6 }}
+    matchLabels: {{- include "tradewind.selector" . | nindent 6 }}
+{{- if not .values.affinity }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: topology.kubernetes.io/zone
+        matchLabelKeys: [pod-template-hash]
+        labelSelector:
+          matchLabels: {{- include "tradewind.selector" . | nindent 12 }}
 {{- end }}
 {{- end }}
 
