@@ -6,15 +6,15 @@ probes, restarts with back-off, sidecars that start first and stop last, `preSto
 
 Not as in a kubelet:
 
-- A pod shares the network of this machine, but not its addresses: where its status says 10.88.x.y, which EndpointSlices take, it
-  is at 127.88.x.y (`local`), with the ports that it asks for. Variables and arguments that say `0.0.0.0` or `127.0.0.1` say
+- A pod shares the network of this machine, but not its addresses: where its status says 10.88.x.y, which EndpointSlices take,
+  it is at 127.88.x.y (`local`), with the ports that it asks for. Variables and arguments that say `0.0.0.0` or `127.0.0.1` say
   that address instead.
 - An image is a program of this machine, whatever its tag; the rest of the file system is this machine's, and can be written.
   Users, capabilities, seccomp and limits are not looked at. Folders under `/run` and `/var/lib` are hidden from a container
   that has a volume below.
 - Names are looked up in a file, which follows EndpointSlices at once (`services.py`); there is no DNS.
 - ConfigMaps and tokens are mounted once, as they are when the pod starts.
-- Hooks other than `preStop: sleep`, probes other than `httpGet`, and volumes or variables of other kinds are refused: `end` fails.
+- Hooks other than `preStop: sleep`, probes other than `httpGet`, and volumes or variables of other kinds are refused.
 """
 
 from __future__ import annotations

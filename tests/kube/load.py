@@ -41,9 +41,7 @@ class Load:
         """Waits for so many further answers of each kind."""
         with self._counted:
             wanted = {kind: count + calls for kind, count in self.answered.items()}
-            came = self._counted.wait_for(
-                lambda: all(self.answered[kind] >= count for kind, count in wanted.items()), within_s
-            )
+            came = self._counted.wait_for(lambda: all(self.answered[kind] >= count for kind, count in wanted.items()), within_s)
         assert came, f"no {calls} further answers within {within_s} s: {self}"
 
     def __str__(self) -> str:

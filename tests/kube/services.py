@@ -1,4 +1,4 @@
-"""Services without kube-proxy and cluster DNS: names in a file, and connections that go to ready endpoints, by EndpointSlices."""
+"""Services without kube-proxy and cluster DNS: names in a file, and connections to ready endpoints, by EndpointSlices."""
 
 from __future__ import annotations
 

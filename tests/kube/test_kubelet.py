@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,9 +73,12 @@ def place(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> Iterator[tu
     if why := kubelet.missing():
         pytest.skip(f"processes cannot have mounts of their own: {why}")
     namespace.api.until(namespace.path("serviceaccounts", "default"), bool)
-    with Services(cluster, namespace.name, tmp_path) as services, children.folder(room=0) as memory:
-        with Kubelet(cluster, namespace.name, tmp_path, memory, PROGRAMS, services.hosts) as made:
-            yield namespace, made, services
+    with (
+        Services(cluster, namespace.name, tmp_path) as services,
+        children.folder(room=0) as memory,
+        Kubelet(cluster, namespace.name, tmp_path, memory, PROGRAMS, services.hosts) as made,
+    ):
+        yield namespace, made, services
 
 
 def only_pod(place: Namespace, *, ready: bool = True) -> Object:
@@ -91,14 +95,13 @@ def log(made: Kubelet, pod: Object) -> list[str]:
 
 def test_a_pod_waits_for_its_config_map_and_is_reached_when_it_is_ready(place: tuple[Namespace, Kubelet, Services]) -> None:
     namespace, _, services = place
-    mounts = [{"name": "shared", "mountPath": "/var/lib/shared"}, {"name": "config", "mountPath": "/run/config", "readOnly": True}]
+    shared = {"name": "shared", "mountPath": "/var/lib/shared"}
+    mounts = [shared, {"name": "config", "mountPath": "/run/config", "readOnly": True}]
     config = {"name": "config", "configMap": {"name": "late"}}
     one = container("one", 8000, readinessProbe=probe("/var/lib/shared/open"), volumeMounts=mounts)
     deploy(namespace, template(one, volumes=[SHARED, config]))
-    namespace.api.create(
-        namespace.path("services"),
-        {"metadata": {"name": "one"}, "spec": {"selector": {"app": "one"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}},
-    )
+    spec = {"selector": {"app": "one"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}
+    namespace.api.create(namespace.path("services"), {"metadata": {"name": "one"}, "spec": spec})
     pod = only_pod(namespace, ready=False)
     where = namespace.path("pods", pod["metadata"]["name"])
     assert pod["status"]["phase"] == "Pending"
@@ -146,9 +149,7 @@ def test_a_sidecar_starts_first_and_stops_last(place: tuple[Namespace, Kubelet, 
     namespace, made, _ = place
     sidecar = container("sidecar", 8001, restartPolicy="Always", startupProbe=probe("/var/lib/shared/log"))
     init = container("init", 8002, "once")
-    one = container(
-        "one", 8000, lifecycle={"preStop": {"sleep": {"seconds": 1}}}, readinessProbe=probe("/var/lib/shared/log")
-    )
+    one = container("one", 8000, lifecycle={"preStop": {"sleep": {"seconds": 1}}}, readinessProbe=probe("/var/lib/shared/log"))
     deploy(namespace, template(one, initContainers=[sidecar, init], terminationGracePeriodSeconds=20))
     pod = only_pod(namespace)
     assert log(made, pod) == ["sidecar starts", "init starts", "one starts"]
@@ -162,7 +163,8 @@ def test_a_job_with_a_sidecar_completes(place: tuple[Namespace, Kubelet, Service
     pod = template(container("one", 8000, "once"), initContainers=[container("sidecar", 8001, restartPolicy="Always")])
     pod["spec"]["restartPolicy"] = "Never"
     namespace.api.create(namespace.path("jobs"), {"metadata": {"name": "one"}, "spec": {"template": pod}})
-    namespace.api.until(namespace.path("jobs", "one"), lambda found: rest.condition(found, "Complete").get("status") == "True", 30)
+    job = namespace.path("jobs", "one")
+    namespace.api.until(job, lambda found: rest.condition(found, "Complete").get("status") == "True", 30)
 
 
 def test_what_is_not_played_is_a_fault(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> None:
@@ -172,6 +174,6 @@ def test_what_is_not_played_is_a_fault(cluster: Cluster, namespace: Namespace, t
     hosts = tmp_path / "hosts"
     hosts.touch()
     made = Kubelet(cluster, namespace.name, tmp_path, tmp_path, PROGRAMS, hosts)
-    with pytest.raises(AssertionError, match="image registry.example/nothing:1; there are python"), made:
+    with pytest.raises(AssertionError, match=re.escape("image registry.example/nothing:1; there are python")), made:  # noqa: PT012
         deploy(namespace, template({**container("one", 8000), "image": "registry.example/nothing:1"}))
         only_pod(namespace, ready=False)

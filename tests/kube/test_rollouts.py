@@ -90,7 +90,6 @@ class Platform:
             load.more(10)
             yield load
             load.more(10)
-        print(load, f"{self.proxy.connections} connections")
         assert not load.lost, load
         assert len(self.upstream.lines()) - before == sum(load.answered.values())
         assert self.proxy.unserved == 0
@@ -121,7 +120,8 @@ def installed(cluster: Cluster, folder: Path, **values: Any) -> Iterator[Platfor
         memory = stack.enter_context(children.folder(room=0))
         (upstream,) = stack.enter_context(simulators.upstreams(folder, small=("--token-rate", "20")))
         team = stack.enter_context(control_plane.namespace(cluster, "team"))
-        place = stack.enter_context(control_plane.namespace(cluster, "install", {"pod-security.kubernetes.io/enforce": "restricted"}))
+        restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+        place = stack.enter_context(control_plane.namespace(cluster, "install", restricted))
         team.kubectl("create", "secret", "generic", "keys", "--from-literal=small=sk-upstream")
         services = stack.enter_context(Services(cluster, place.name, folder))
         made = stack.enter_context(Kubelet(cluster, place.name, folder, memory, PROGRAMS, services.hosts))
@@ -149,7 +149,8 @@ def test_gateways_are_upgraded_and_rolled_back_without_a_lost_call(bare: Cluster
     with installed(bare, tmp_path, gateway=gateway) as platform, platform.load() as load:
         before = platform.pods("gateway")
         assert len(before) == count
-        platform.helm("upgrade", helm.CHART, gateway={"podAnnotations": {"example.com/revision": "2"}, "settings": {"log_level": "debug"}})
+        other = {"podAnnotations": {"example.com/revision": "2"}, "settings": {"log_level": "debug"}}
+        platform.helm("upgrade", helm.CHART, gateway=other)
         platform.rolled("gateway", before, count)
         load.more(20)
 
