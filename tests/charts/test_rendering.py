@@ -239,7 +239,6 @@ def test_whatever_the_values_the_invariants_hold(
     documents = checked(values, apis, release)
     given = {component: container(documents, component) for component in ("gateway", "controller")}
     read = {**invariants.variables(given["controller"]), **invariants.variables(given["gateway"])}
-    read.pop("TRADEWIND_CONTROLLER_GATEWAY_TLS_SECRET", None)  # PENDING
     # Both programs refuse what they do not know, or cannot read.
     tradewind.settings.from_environment(read)
     tradewind.settings.controller_from_environment(read)
@@ -323,6 +322,19 @@ def test_a_number_of_workers_that_is_given_stands() -> None:
 def test_gateways_are_scaled_by_what_the_cluster_measures(apis: tuple[str, ...], kind: str) -> None:
     (found,) = invariants.of_kind(helm.template(values=SCALED, apis=apis), "HorizontalPodAutoscaler")
     assert [metric["type"] for metric in found["spec"]["metrics"]] == [kind]
+
+
+def test_sidecars_are_scraped_where_they_show_metrics() -> None:
+    (found,) = [
+        found
+        for found in invariants.of_kind(helm.template(apis=MONITORS), "PodMonitor")
+        if "namespaceSelector" in found["spec"]
+    ]
+    sidecar = yaml.safe_load((CHART / "files" / "sidecar.yaml").read_text())
+    ports = {port["name"]: port["containerPort"] for port in sidecar["container"]["ports"]}
+    (endpoint,) = found["spec"]["podMetricsEndpoints"]
+    assert str(ports[endpoint["port"]]) == sidecar["settings"]["health_listen"].rpartition(":")[2]
+    assert found["spec"]["selector"] == {"matchLabels": {"tradewind.dev/sidecar": "enabled"}}
 
 
 def test_secrets_of_others_may_be_read_by_name_only() -> None:

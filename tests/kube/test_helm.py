@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,13 +91,24 @@ def everything(cluster: Cluster) -> set[tuple[str, str, str]]:
     found = set()
     for version in versions:
         group = version.split("/")[2] if version.startswith("/apis") else ""
-        # A group may go while it is looked at.
-        for resource in (cluster.api.find(version) or {}).get("resources", ()):
+        for resource in looked(cluster, version).get("resources", ()):
             name = f"{resource['name']}.{group}".rstrip(".")
             if "list" in resource["verbs"] and name not in NOISE:
-                items = (cluster.api.find(f"{version}/{resource['name']}") or {}).get("items", ())
+                items = looked(cluster, f"{version}/{resource['name']}").get("items", ())
                 found |= {(name, item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in items}
     return found
+
+
+def looked(cluster: Cluster, where: str) -> Object:
+    """What is there; nothing where it goes meanwhile, as kinds do with their definition."""
+    while True:
+        try:
+            return cluster.api.find(where) or {}
+        except rest.RefusedError as refused:
+            # "storage is (re)initializing": a definition has just come or gone.
+            if refused.code != 429:
+                raise
+            time.sleep(0.1)
 
 
 def rendered(place: Namespace, values: dict[str, Any] | None = None) -> list[Object]:
@@ -226,6 +239,36 @@ def test_another_release_in_the_cluster_is_refused(bare: Cluster, place: Namespa
             act(elsewhere, "install", "another", CHART)
         assert elsewhere.kubectl("get", "deployments,services", "--output=name").stdout == ""
     act(place, "uninstall", "tradewind", "--wait")
+
+
+def test_helm_tests_a_release_with_rights_that_go_with_the_test(bare: Cluster, place: Namespace, tmp_path: Path) -> None:
+    define(place)
+    act(place, "install", "tradewind", CHART)
+    with controller(place, tmp_path), ThreadPoolExecutor() as pool:
+        place.api.until(rest.path("leases", place.name, "tradewind-controller"), bool, 20)
+        before = everything(bare)
+        # Without a kubelet, what it found is told by the phase of its pod alone.
+        running = pool.submit(act, place, "test", "tradewind", "--timeout=60s")
+        where = place.path("pods", "tradewind-test")
+        pod = place.api.until(where, bool, 30, "the pod of the test")
+        token = place.kubectl("create", "token", "tradewind-test").stdout.strip()
+        environment = {"KUBECONFIG": str(bare.kubeconfig("tradewind-test", token)), "PATH": ""}
+        arguments = pod["spec"]["containers"][0]["args"]
+        assert [part for part in arguments if part.startswith("--injection=")] == ["--injection=default"]
+        # Of the gateways, which do not run here, it finds that they do not answer.
+        reached = [part for part in arguments if not part.startswith(("--trust=", "--token="))]
+        done = subprocess.run([COMMAND, *reached, "--json", "--within=5"], env=environment, capture_output=True, text=True)
+        checks = {check["name"]: check["problem"] for check in json.loads(done.stdout)["checks"]}
+        assert checks.pop("sidecar in default") == ""
+        assert len(checks) == 4
+        assert all(checks.values())
+        assert done.returncode == 1
+        place.api.merge(f"{where}/status", {"status": {"phase": "Succeeded"}})
+        assert "Phase:          Succeeded" in running.result(60)
+        left(place, before)
+    act(place, "uninstall", "tradewind", "--wait")
+    act(place, "uninstall", "tradewind-crds")
+    undefine(place)
 
 
 def test_definitions_outlive_their_chart_with_what_is_made_of_them(bare: Cluster, place: Namespace) -> None:

@@ -126,3 +126,10 @@ https://{{ include "tradewind.fullname" . }}-controller.{{ .Release.Namespace }}
 {{- define "tradewind.canInject" -}}
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}yes{{ end }}
 {{- end }}
+
+{{/* Of what `helm test` makes, in the order of weights, and takes away again. */}}
+{{- define "tradewind.hook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+{{- end }}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ def app() -> typer.Typer:
     commands = typer.Typer(help="Look at Tradewind in a cluster.", no_args_is_help=True)
     commands.callback()(_group)
     commands.command()(status)
+    commands.command()(selftest)
     return commands
 
 
@@ -45,6 +47,36 @@ def status(
     else:
         _show(found)
     raise typer.Exit(0 if overview.healthy(found) else 1)
+
+
+def selftest(
+    gateway: Annotated[list[str], typer.Option(help="Base URL of a gateway, without /v1; may be given again.")],
+    trust: Annotated[Path | None, typer.Option(help="PEM bundle to trust gateways by. The system's where absent.")] = None,
+    token: Annotated[
+        Path | None, typer.Option(help="File of a ServiceAccount token with audience `tradewind`, to ask as its namespace.")
+    ] = None,
+    injection: Annotated[
+        str | None, typer.Option(help="Namespace in which a labelled pod must get a sidecar; tried by a dry run.")
+    ] = None,
+    within: Annotated[int, typer.Option(min=0, help="Seconds until which everything must hold.")] = 30,
+    as_json: options.Json = False,
+) -> None:
+    """Test an install from inside: gateways are ready and know the caller, and pods get sidecars. Exit status 1 where not."""
+    import dataclasses
+
+    from tradewind.controller import selftest
+
+    if trust is not None:
+        output.read_input(trust)
+    shown = output.read_input(token).decode().strip() if token is not None else ""
+    wanted = selftest.Wanted(tuple(url.rstrip("/") for url in gateway), trust, shown, injection or "", within)
+    checks = asyncio.run(selftest.run(wanted))
+    if as_json:
+        output.document({"checks": [dataclasses.asdict(check) for check in checks]})
+    else:
+        for check in checks:
+            output.tables().print(f"{check.name}  {check.problem or 'ok'}", markup=False, soft_wrap=True)
+    raise typer.Exit(1 if any(check.problem for check in checks) else 0)
 
 
 def _show(found: dict[str, Any]) -> None:
