@@ -181,7 +181,7 @@ def test_a_release_is_installed_changed_rolled_back_and_leaves_nothing(bare: Clu
         folder = tmp_path / turn
         folder.mkdir()
         define(place)
-        act(place, "install", "tradewind", CHART)
+        assert "WARNING" not in act(place, "install", "tradewind", CHART)
         documents = rendered(place)
         installed = versions(place, documents)
         with controller(place, folder):
@@ -233,7 +233,9 @@ def left(place: Namespace, before: set[tuple[str, str, str]]) -> None:
 
 
 def test_another_release_in_the_cluster_is_refused(bare: Cluster, place: Namespace) -> None:
-    act(place, "install", "tradewind", CHART)
+    said = act(place, "install", "tradewind", CHART)
+    assert "WARNING: the custom resources are not defined here" in said
+    assert "Pods labelled `tradewind.dev/sidecar: enabled` get a sidecar" in said
     with control_plane.namespace(bare) as elsewhere:
         with pytest.raises(RefusedError, match=r'ClusterRole "tradewind-controller" .*cannot be imported'):
             act(elsewhere, "install", "another", CHART)
