@@ -31,8 +31,10 @@ fails is tried again twice, after .5 and 1 s, as OpenAI's own clients do; a call
 - **kill -9 of a controller, a kubelet, the API server**: no call asks them. What waits is what they do: edits.
 - **Death of a node**: nobody tells clients. Calls to it hang until the client's timeout (5 s here), and a Service sends
   new connections there until the node is NotReady, which its grace period decides.
-- **A new gateway without a controller** begins with the plan that is mounted from ConfigMap `tradewind-plan`. Callers' keys
-  and upstream keys are in no ConfigMap: they come from controllers only, so calls with a key wait for one.
+- **A new gateway without a controller** has the plan, mounted from ConfigMap `tradewind-plan`, and the default predictor,
+  which its image carries; so it is Ready. But callers' keys are in no ConfigMap: it answers 503 `identity_unavailable`
+  until a controller gives them, also to calls that another gateway would have answered. A container that starts again in
+  its pod is better off: it finds keys and plan where it left them.
 
 ## Not shown here
 

@@ -384,7 +384,6 @@ def kill_node(story: Story) -> None:
     with Load(story) as load:
         started = time.monotonic()
         node.kill()
-        story.say(f"    killed in {time.monotonic() - started:.1f} s")
         story.cluster.api.until(where, lambda found: not nodes.is_ready(found), 60, "the node is NotReady")
         took = time.monotonic() - started
         took_edit = story.edit()
@@ -424,11 +423,14 @@ def bootstrap(story: Story) -> None:
     where = story.path("pods", fresh["metadata"]["name"])
     address = api.get(where)["status"]["podIP"]
     plan = httpx.get(f"http://{address}:4002/plan").raise_for_status().json()
-    story.tell("until it is Ready, by the ConfigMap of the plan", f"{took:.1f} s")
-    story.tell("its plan", json.dumps(plan))
-    story.tell("calls meanwhile", str(load.result))
+    assert plan["source"].startswith("/var/run/tradewind/plan"), f"its plan is of {plan['source']}"
+    story.tell("until it is Ready, by the plan that is mounted from the ConfigMap", f"{took:.1f} s")
+    story.tell(f"calls meanwhile, and for {OUTAGE_S:.0f} s after", str(load.result))
     answer = story.ask(f"http://{address}:4000/v1")
-    story.tell("a call of it", f"{answer.status_code} {answer.text[:200]}")
+    code = answer.json()["error"]["code"]
+    # Callers' keys are in no ConfigMap: nobody can be known to it yet.
+    assert (answer.status_code, code) == (503, "identity_unavailable"), f"it answered {answer.status_code} {answer.text}"
+    story.tell("a call of the new one", f"{answer.status_code} `{code}`")
     _scale_controllers(story, controllers)
     story.cluster.available(SYSTEM, CONTROLLER, 90)
     story.tell("controllers are back; an edit is Programmed after", f"{story.edit():.1f} s")
@@ -662,8 +664,8 @@ def _tell(story: Story) -> None:
         drain,
         kill_gateway,
         kill_controller,
-        kill_kubelet,
         kill_node,
+        kill_kubelet,
         kill_api_server,
         bootstrap,
         helm_test,
