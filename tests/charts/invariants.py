@@ -85,6 +85,8 @@ def reaches(documents: list[Object]) -> None:
         assert sum(within(found["spec"]["selector"]["matchLabels"], labels(pod)) for pod in templates) == 1
         for spread in found["spec"]["template"]["spec"].get("topologySpreadConstraints", ()):
             assert within(spread["labelSelector"]["matchLabels"], labels(found["spec"]["template"]))
+            # The scheduler heeds none of the constraints for a node that lacks the label of one.
+            assert spread["topologyKey"] == "kubernetes.io/hostname", "not each node has that label"
     for found in of_kind(documents, "Service"):
         (pod,) = [pod for pod in templates if within(found["spec"]["selector"], labels(pod))]
         assert {port["targetPort"] for port in found["spec"]["ports"]} <= ports(pod)

@@ -150,6 +150,11 @@ class Node:
         self.services[name] = service
         return service
 
+    def reaches(self, address: str, port: int, within_s: float = 30) -> None:
+        """Waits until something accepts connections, as seen from the node: kube-proxy takes a moment after an endpoint is ready."""
+        command = ("bash", "-c", f": </dev/tcp/{address}/{port}")
+        _wait(lambda: self._did(*command), within_s, f"{self.name} reaches {address}:{port}")
+
     def processes(self, part: str) -> list[int]:
         """Process ids, as seen from here, in cgroups of the node whose path contains a text, such as a container's id."""
         found: set[int] = set()
