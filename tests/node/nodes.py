@@ -151,7 +151,7 @@ class Node:
         return service
 
     def reaches(self, address: str, port: int, within_s: float = 30) -> None:
-        """Waits until something accepts connections, as seen from the node: kube-proxy takes a moment after an endpoint is ready."""
+        """Waits until something accepts connections from the node: kube-proxy takes a moment after an endpoint is ready."""
         command = ("bash", "-c", f": </dev/tcp/{address}/{port}")
         _wait(lambda: self._did(*command), within_s, f"{self.name} reaches {address}:{port}")
 
