@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cluster import CRDS, Cluster
+import pods
+from cluster import CRDS, Cluster, Namespace
 from install import Install, installed
 from rest import Object
 
@@ -62,6 +63,22 @@ def test_what_another_account_owned_is_taken_over_before_it_is_collected(cluster
             )
             assert [owner["name"] for owner in owned["metadata"]["ownerReferences"]] == [ACCOUNT]
         assert found(made, "secrets", "tradewind-ca")["data"] == authority
+
+
+def test_an_account_of_another_namespace_owns_nothing(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> None:
+    """An owner that is not beside it would be taken for gone, and what it owns with it."""
+    with installed(cluster, tmp_path) as made:
+        (controller,) = made.add_controllers()
+        pods.make_account(namespace, ACCOUNT)
+        subject = f"--serviceaccount={namespace.name}:{ACCOUNT}"
+        made.namespace.kubectl("create", "rolebinding", "elsewhere", f"--role={ACCOUNT}", subject)
+        cluster.kubectl("create", "clusterrolebinding", namespace.name, f"--clusterrole={ACCOUNT}", subject)
+        token = namespace.kubectl("create", "token", ACCOUNT).stdout.strip()
+        cluster.kubeconfig(controller.kubeconfig.stem, token)
+        made.start_controllers()
+        for each in (*OURS, LEASE):
+            assert "ownerReferences" not in found(made, *each)["metadata"]
+        cluster.kubectl("delete", "clusterrolebinding", namespace.name)
 
 
 def test_definitions_that_are_older_or_missing_are_refused_by_name(cluster: Cluster, tmp_path: Path) -> None:

@@ -46,14 +46,18 @@ class Reviewer:
             }
         ).encode()
 
-    def owners(self) -> list[dict[str, Any]]:
-        """`ownerReferences` to the ServiceAccount that we are: what the controller makes goes when that goes, with the
-        chart. Read from the claims of our own token; none where we are no ServiceAccount.
+    def owners(self, namespace: str) -> list[dict[str, Any]]:
+        """`ownerReferences` to the ServiceAccount that we are: what the controller makes in a namespace goes when that goes,
+        with the chart. Read from the claims of our own token; none where we are no ServiceAccount, or one of another namespace:
+        the garbage collector looks for an owner beside what it owns, and takes one that is not there for gone.
         """
         header = self.api.configuration.api_key.get("BearerToken", "")
         try:
             claims = header.split(" ")[-1].split(".")[1]
-            known = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["kubernetes.io"]["serviceaccount"]
+            ours = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["kubernetes.io"]
+            if ours["namespace"] != namespace:
+                return []
+            known = ours["serviceaccount"]
             return [{"apiVersion": "v1", "kind": "ServiceAccount", "name": known["name"], "uid": known["uid"]}]
         except (IndexError, KeyError, TypeError, ValueError):
             return []

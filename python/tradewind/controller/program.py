@@ -112,7 +112,7 @@ class Controller:
         self.settings = settings
         self.replica = Replica.of(settings)
         reviewer = identity.Reviewer(settings.audience)
-        self._owners = reviewer.owners()
+        self._owners = reviewer.owners(self.replica.namespace)
         place = Place(kube, self.replica.namespace, settings.plan_name, self._owners)
         # By a Role and by a ClusterRole.
         self.kube = kube = replace(kube, permitted=(place.path, POOLS))
