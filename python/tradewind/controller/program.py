@@ -9,22 +9,19 @@ import logging
 import os
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from tradewind import core
-from tradewind.artifacts import download, predictor
-from tradewind.artifacts.predictor import Artifact, Predictors
+from tradewind.artifacts.predictor import Artifact
 from tradewind.controller import definitions, events, identity, memory, metrics, plane, reconcile, references, status
+from tradewind.controller.certificates import Certificates
 from tradewind.controller.conditions import Condition
+from tradewind.controller.fetch import Fetcher
 from tradewind.controller.kube import APPLY, ApiError, Informer, Kube, Object, Unreachable, backoff
 from tradewind.controller.lease import Lease, Told
 from tradewind.controller.metrics import Metrics
@@ -34,7 +31,7 @@ from tradewind.controller.publisher import Publisher
 from tradewind.controller.reconcile import Form, Memory, Outcome, Snapshot
 from tradewind.controller.status import Situation
 from tradewind.controller.store import Custom, Key, Namespace, Pod, Service, Shelf
-from tradewind.controller.trust import LEAF_RENEW_HOURS, Patience, Trust, entries
+from tradewind.controller.trust import Trust
 from tradewind.controller.vault import Vault
 from tradewind.errors import TradewindError, UsageError, listed
 from tradewind.settings import ControllerSettings
@@ -53,10 +50,6 @@ WRITERS = 16
 """Statuses written at once."""
 RELIST_S = 1.0
 """Seconds from the first sign of a watch that begins anew to a complete list: kopf tells of its objects one by one."""
-FETCHERS = 2
-"""Predictors fetched at once."""
-FETCH_AGAIN_S = 30
-"""Seconds after which a predictor that could not be fetched is tried again."""
 POOLS = f"/apis/{reconcile.API_VERSION}/modelpools"
 
 
@@ -104,16 +97,11 @@ class Controller:
     """One replica. kopf's handlers feed its shelves; `start` runs the rest."""
 
     def __init__(self, settings: ControllerSettings, kube: Kube, artifact: Artifact) -> None:
-        if settings.gateway_tls_secret and not settings.tls_secret:
-            raise UsageError(
-                "`gateway_tls_secret` needs `tls_secret`, whose `ca.crt` sidecars trust gateways by; none is given",
-                "gateway_tls_secret",
-            )
         self.settings = settings
         self.replica = Replica.of(settings)
         reviewer = identity.Reviewer(settings.audience)
-        self._owners = reviewer.owners(self.replica.namespace)
-        place = Place(kube, self.replica.namespace, settings.plan_name, self._owners)
+        owners = reviewer.owners(self.replica.namespace)
+        place = Place(kube, self.replica.namespace, settings.plan_name, owners)
         # By a Role and by a ClusterRole.
         self.kube = kube = replace(kube, permitted=(place.path, POOLS))
         self.metrics = Metrics()
@@ -149,7 +137,7 @@ class Controller:
             settings.lease_name,
             self.replica.identity,
             Told(self._threadsafe(self._won), self._threadsafe(self._paused), self._threadsafe(self._lost)),
-            self._owners,
+            owners,
         )
         self.memory = Memory()
         self._retreat_memory = Memory()
@@ -157,12 +145,10 @@ class Controller:
         self._highest = 0
         """The newest version of the cluster that was ever seen."""
         self._went_back = False
-        self._issued = ("", 0.0)
-        """By which state of the authority the certificate in use was issued, and when (monotonic seconds)."""
-        self._patience = Patience()
-        """With sessions that a renewal of the authority waits for."""
+        trust = Trust(kube, self.replica.namespace, settings.ca_secret, settings.trust_name, owners)
+        self._certificates = Certificates(settings, trust, self.server, self.sessions, self.metrics.laggards.inc)
         self.outcome: Outcome | None = None
-        self._predictors = _Fetcher(artifact, settings.predictor_cache, self.dirty, trusting=settings.trust_predictor_urls)
+        self._predictors = Fetcher(artifact, settings.predictor_cache, self.dirty, trusting=settings.trust_predictor_urls)
         self._behind: dict[str, float] = {}
         self._acknowledged_serial = 0
         self._keys: dict[str, Any] = {}
@@ -591,54 +577,7 @@ class Controller:
     # Certificates.
 
     async def _certify(self) -> None:
-        if self.settings.tls_secret:
-            await self._certify_by(self.settings.tls_secret)
-            return
-        trust = self._trust
-        authority = await trust.authority()
-        if self.leads:
-            sessions = {session.pod_uid: session for session in self.sessions.rows}
-            self._patience = self._patience.look(authority, {uid: session.trust for uid, session in sessions.items()})
-            for uid in self._patience.given_up:
-                self.metrics.laggards.inc()
-                pod = f"{sessions[uid].namespace}/{sessions[uid].pod}"
-                log.warning("`%s` does not take the renewed trust bundle, and no longer holds its renewal up", pod)
-            authority = await trust.advance(authority, self._patience, datetime.now(UTC))
-        await trust.show(authority)
-        self.server.set_trust(authority.bundle)
-        issuer, issued_at = self._issued
-        if issuer != authority.version or time.monotonic() - issued_at > LEAF_RENEW_HOURS * 3600:
-            self.server.set_certificate(*authority.issue(self._names()))
-            gateway = urlsplit(self.settings.gateway_url)
-            if gateway.scheme == "https" and gateway.hostname is not None:
-                self.server.set_gateway_certificate(*authority.issue({gateway.hostname}))
-            self._issued = (authority.version, time.monotonic())
-
-    async def _certify_by(self, name: str) -> None:
-        entry = await self._secret(name, "tls.crt", "tls.key", "ca.crt")
-        self.server.set_trust(entry["ca.crt"])
-        self.server.set_certificate(entry["tls.crt"], entry["tls.key"])
-        if self.settings.gateway_tls_secret:
-            entry = await self._secret(self.settings.gateway_tls_secret, "tls.crt", "tls.key")
-            self.server.set_gateway_certificate(entry["tls.crt"], entry["tls.key"])
-
-    async def _secret(self, name: str, *parts: str) -> dict[str, bytes]:
-        entry = entries(await self.kube.get(f"/api/v1/namespaces/{self.replica.namespace}/secrets/{name}"))
-        missing = [part for part in parts if part not in entry]
-        if missing:
-            raise TradewindError(
-                "missing_secret", f"Secret `{name}` of namespace `{self.replica.namespace}` has no {', '.join(missing)}", name
-            )
-        return entry
-
-    @property
-    def _trust(self) -> Trust:
-        return Trust(self.kube, self.replica.namespace, self.settings.ca_secret, self.settings.trust_name, self._owners)
-
-    def _names(self) -> set[str]:
-        names = {part.strip() for part in self.settings.names.split(",") if part.strip()}
-        service = f"tradewind-controller.{self.replica.namespace}.svc"
-        return names | {service, f"{service}.cluster.local", "localhost", "127.0.0.1"}
+        await self._certificates.look(leads=self.leads)
 
     async def _trusts(self) -> None:
         while True:
@@ -657,59 +596,6 @@ class Controller:
             self.metrics.sessions.labels(role).set(sum(session.role == role for session in self.sessions.rows))
         for code, count in json.loads(self.server.counters()).get("refused", {}).items():
             self.metrics.refused.labels(code).set(count)
-
-
-class _Fetcher:
-    """The predictors that policies name, fetched beside the passes."""
-
-    def __init__(self, default: Artifact, folder: Path | None, fetched: Callable[[], None], *, trusting: bool) -> None:
-        self.default = default
-        if folder is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="tradewind-predictors-")  # Removed with us.
-            folder = Path(self._temporary.name)
-        self._folder = folder
-        self._fetched = fetched
-        # Tenants write these URLs, and the controller asks in its own name: it reaches no place for them that they could not.
-        self._reachable = download.anywhere if trusting else download.beyond_this_machine
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._found: dict[str, Artifact] = {}
-        self._failed: dict[str, str] = {}
-        # Threads of their own: a host that answers slowly must not keep passes waiting for one.
-        self._threads = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
-
-    def for_policies(self, customs: Iterable[Custom], added: Callable[[bytes], str]) -> Predictors:
-        """What is there by now of what policies name; the rest is on its way, and what none names any more is forgotten."""
-        named: set[str] = set()
-        for custom in customs:
-            if b'"sha256"' not in custom.spec:
-                continue
-            wanted = json.loads(custom.spec).get("predictor") or {}
-            if "url" in wanted and "sha256" in wanted:
-                key = (wanted["url"], "sha256:" + wanted["sha256"].removeprefix("sha256:"))
-                named.add(key[1])
-                if key[1] not in self._found and key not in self._tasks:
-                    self._tasks[key] = asyncio.create_task(self._fetch(key, added))
-        for known in (self._found, self._failed):
-            for digest in known.keys() - named:
-                del known[digest]
-        return Predictors(self.default, dict(self._found), dict(self._failed))
-
-    async def _fetch(self, key: tuple[str, str], added: Callable[[bytes], str]) -> None:
-        url, digest = key
-        try:
-            loop = asyncio.get_running_loop()
-            fetch = functools.partial(predictor.fetch, url, digest, self._folder, self._reachable)
-            artifact = await loop.run_in_executor(self._threads, fetch)
-            await asyncio.to_thread(added, artifact.graph)
-        except TradewindError as error:
-            self._failed[digest] = error.message
-            self._fetched()
-            await asyncio.sleep(FETCH_AGAIN_S)
-        else:
-            self._failed.pop(digest, None)
-            self._found[digest] = artifact
-        del self._tasks[key]
-        self._fetched()
 
 
 async def _gated(gate: asyncio.Semaphore, write: Coroutine[Any, Any, None]) -> None:
