@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import pytest
 
+from commands import Tradewind
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
@@ -31,6 +33,19 @@ def not_skipped(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} must run in CI. {reason}"
     return report
+
+
+@pytest.fixture
+def tradewind(capfdbinary: pytest.CaptureFixture[bytes]) -> Tradewind:
+    """Runs a command in this process; gives exit status, stdout, stderr."""
+    from tradewind.cli.app import run
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        status = run([str(argument) for argument in arguments])
+        out, err = capfdbinary.readouterr()
+        return status, out.decode(), err.decode()
+
+    return call
 
 
 @pytest.fixture(scope="session")

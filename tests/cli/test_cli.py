@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -16,27 +15,13 @@ import referencing
 from referencing.jsonschema import DRAFT202012
 
 import tiny_predictor
+from commands import Tradewind
 from hosted import hosted
 from tradewind.artifacts import predictor, schemas
-from tradewind.cli.app import run
 
 VALID = Path(__file__).parent.parent / "resources" / "valid"
 INVALID = Path(__file__).parent.parent / "resources" / "invalid"
 EASY, HARD = "Hi", "Explain in depth. " * 5
-
-Tradewind = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def tradewind(capfdbinary: pytest.CaptureFixture[bytes]) -> Tradewind:
-    """Runs a command in this process; gives exit status, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        status = run([str(argument) for argument in arguments])
-        out, err = capfdbinary.readouterr()
-        return status, out.decode(), err.decode()
-
-    return call
 
 
 def fits(name: str, document: object) -> None:

@@ -11,28 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
+from commands import Tradewind
 from tradewind import injection, settings
-from tradewind.cli.app import run
 
 ROOT = Path(__file__).parents[2]
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 ADDED = injection.sidecar("image:1", "https://controller:8443", PEM, {})
 POD = {"containers": [{"name": "main", "image": "app"}]}
 OURS = {"name": "OPENAI_BASE_URL", "value": "http://127.0.0.1:4000/v1"}
-
-Tradewind = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def tradewind(capfdbinary: pytest.CaptureFixture[bytes]) -> Tradewind:
-    """Runs a command in this process; gives exit status, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        status = run([str(argument) for argument in arguments])
-        out, err = capfdbinary.readouterr()
-        return status, out.decode(), err.decode()
-
-    return call
 
 
 def inject(text: str) -> str:

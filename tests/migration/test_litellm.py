@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from commands import Tradewind
 from tradewind.artifacts import predictor, schemas
-from tradewind.cli.app import run
 from tradewind.migration import litellm, page
 from tradewind.migration.litellm import Migration
 from tradewind.migration.litellm_tables import AS_HERE, FOREIGN, PROVIDERS, REASONS, STRATEGIES
@@ -451,21 +450,6 @@ def test_whatever_it_says_the_result_is_valid_and_nothing_is_lost_in_silence(
     for key, value in general.items():
         if value != [] and value is not AS_HERE.get(key):
             assert any(path.startswith(f"general_settings.{key}") for path in named(made)), key
-
-
-Tradewind = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def tradewind(capfdbinary: pytest.CaptureFixture[bytes]) -> Tradewind:
-    """Runs a command in this process; gives exit status, stdout, stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        status = run([str(argument) for argument in arguments])
-        out, err = capfdbinary.readouterr()
-        return status, out.decode(), err.decode()
-
-    return call
 
 
 def test_the_command_writes_resources_that_check_takes(tradewind: Tradewind, tmp_path: Path) -> None:
