@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 import binaries
+import pytest
 import rest
 from rest import Api
 
@@ -291,6 +292,15 @@ def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in listening]
+
+
+def skip_where_absent() -> None:
+    """Skips a test whose programs are not there, saying what to do."""
+    try:
+        binaries.control_plane()
+        binaries.helm()
+    except binaries.AbsentError as absent:
+        pytest.skip(str(absent))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
-import binaries
 import cluster as control_plane
 import pytest
 from cluster import Cluster, Namespace
@@ -40,11 +39,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """etcd, kube-apiserver and kube-controller-manager, with our CRDs."""
-    try:
-        binaries.control_plane()
-        binaries.helm()
-    except binaries.AbsentError as absent:
-        pytest.skip(str(absent))
+    control_plane.skip_where_absent()
     with control_plane.started() as found:
         found.define()
         yield found

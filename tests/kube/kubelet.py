@@ -14,7 +14,8 @@ Not as in a kubelet:
   that has a volume below.
 - Names are looked up in a file, which follows EndpointSlices at once (`services.py`); there is no DNS.
 - ConfigMaps and tokens are mounted once, as they are when the pod starts.
-- Hooks other than `preStop: sleep`, probes other than `httpGet`, and volumes or variables of other kinds are refused.
+- Hooks other than `preStop: sleep`, probes other than `httpGet`, and volumes or variables of other kinds are faults, at
+  which the end fails; no container with such a hook or probe is started.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class Kubelet:
         """What no kubelet would have stumbled over."""
         self._stop = threading.Event()
         self._running: dict[str, PodRun] = {}
-        self._thread = threading.Thread(target=self._run, name=f"kubelet of {namespace}", daemon=True)
+        follow = (self._stop, self._follow)
+        self._thread = threading.Thread(target=rest.persist, args=follow, name=f"kubelet of {namespace}", daemon=True)
 
     def __enter__(self) -> Kubelet:
         pods.make_node(self.cluster)
@@ -113,14 +115,6 @@ class Kubelet:
     def path(self, resource: str, name: str = "", subresource: str = "") -> str:
         """Of a resource in the namespace."""
         return rest.path(resource, self.namespace, name, subresource)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._follow()
-            except (httpx.TransportError, RefusedError):
-                # The API server is away: what runs goes on.
-                self._stop.wait(0.2)
 
     def _follow(self) -> None:
         listed = self.api.get(self.path("pods"))
@@ -450,6 +444,8 @@ class ContainerRun:
 
     def prepare(self) -> None:
         """What it runs, in which place, by which variables. Raises `_Waiting` where some are not there yet."""
+        self._pre_stop_s()
+        _Probes(self)  # Nothing runs whose hook or probes are not played.
         program = self._program()
         variables = {"PATH": os.environ["PATH"], "HOME": "/tmp", **self._variables()}
         inside = ["env", "-i", *(f"{name}={text}" for name, text in variables.items()), *program]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,15 @@ class RefusedError(Exception):
         """(field, message) of each fault that it names."""
         details = self.status.get("details") or {}
         return [(cause.get("field", ""), cause.get("message", "")) for cause in details.get("causes", [])]
+
+
+def persist(stop: threading.Event, follow: Callable[[], None]) -> None:
+    """Follows something again and again until told to stop; while the API server is away, what is known stays."""
+    while not stop.is_set():
+        try:
+            follow()
+        except (httpx.TransportError, RefusedError):
+            stop.wait(0.2)
 
 
 class Api:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import httpx
 import rest
 from cluster import Cluster
 from kubelet import local
-from rest import Api, Object, RefusedError
+from rest import Api, Object
 
 WATCH_S = 2.0
 """Seconds after which everything is listed anew."""
@@ -48,7 +47,8 @@ class Services:
         self._slices: dict[str, Object] = {}
         self._headless: set[str] = set()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"services of {namespace}", daemon=True)
+        follow = (self._stop, self._follow)
+        self._thread = threading.Thread(target=rest.persist, args=follow, name=f"services of {namespace}", daemon=True)
 
     def __enter__(self) -> Services:
         self._thread.start()
@@ -67,14 +67,6 @@ class Services:
                 ports = tuple((port.get("name") or "", port["port"]) for port in each.get("ports") or [])
                 found += [_endpoint(row, ports) for row in each.get("endpoints") or []]
         return found
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._follow()
-            except (httpx.TransportError, RefusedError):
-                # The API server is away: what is known stays, as with kube-proxy.
-                self._stop.wait(0.2)
 
     def _follow(self) -> None:
         services = self._api.get(rest.path("services", self.namespace))["items"]

@@ -34,6 +34,19 @@ spec:
     capabilities: [Tools]
     quality: {{prior: "0.5"}}
 """
+PLAIN_POOL = """
+apiVersion: tradewind.dev/v1alpha1
+kind: ModelPool
+metadata: {{name: pool}}
+spec:
+  models:
+  - name: small
+    upstream: {{url: "{url}"}}
+    price: {{inputPerMillion: "1", outputPerMillion: "1"}}
+    limits: {{contextTokens: 1000, outputTokens: 100}}
+    quality: {{prior: "0.5"}}
+"""
+"""One that refers to nothing."""
 POLICY = """
 apiVersion: tradewind.dev/v1alpha1
 kind: RoutingPolicy

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import binaries
 import cluster as control_plane
 import helm
 import pytest
 import rest
+import teams
 import yaml
 from cluster import Cluster, Namespace
 from helm import CHART, CRDS, NAMESPACE, Object, RefusedError
@@ -24,18 +24,7 @@ from helm import CHART, CRDS, NAMESPACE, Object, RefusedError
 from children import Child
 from simulators import COMMAND
 
-POOL = """
-apiVersion: tradewind.dev/v1alpha1
-kind: ModelPool
-metadata: {name: pool}
-spec:
-  models:
-  - name: small
-    upstream: {url: "http://127.0.0.1:1/v1"}
-    price: {inputPerMillion: "1", outputPerMillion: "1"}
-    limits: {contextTokens: 1000, outputTokens: 100}
-    quality: {prior: "0.5"}
-"""
+POOL = teams.PLAIN_POOL.format(url="http://127.0.0.1:1/v1")
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 NOISE = ("events", "events.events.k8s.io", "endpointslices.discovery.k8s.io", "componentstatuses")
 """What comes and goes by itself."""
@@ -44,11 +33,7 @@ NOISE = ("events", "events.events.k8s.io", "endpointslices.discovery.k8s.io", "c
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Cluster]:
     """A control plane that knows nothing of us: what belongs to no namespace can be there once only."""
-    try:
-        binaries.control_plane()
-        binaries.helm()
-    except binaries.AbsentError as absent:
-        pytest.skip(str(absent))
+    control_plane.skip_where_absent()
     with control_plane.started() as found:
         yield found
 

@@ -14,21 +14,9 @@ from cluster import Cluster, Namespace
 from install import Controller, Install
 from pods import Pod
 from rest import Object
+from teams import PLAIN_POOL
 
 import simulators
-
-POOL = """
-apiVersion: tradewind.dev/v1alpha1
-kind: ModelPool
-metadata: {name: pool}
-spec:
-  models:
-  - name: small
-    upstream: {url: "URL"}
-    price: {inputPerMillion: "1", outputPerMillion: "1"}
-    limits: {contextTokens: 1000, outputTokens: 100}
-    quality: {prior: "0.5"}
-"""
 
 POLICY = """
 apiVersion: tradewind.dev/v1alpha1
@@ -54,7 +42,7 @@ def test_replicas_know_a_gateway_by_its_token_and_say_what_they_think_of_a_pool(
     with install.installed(cluster, tmp_path) as made:
         controllers = made.add_controllers(2)
         made.start_controllers()
-        namespace.apply(POOL.replace("URL", "http://127.0.0.1:1/v1"))
+        namespace.apply(PLAIN_POOL.format(url="http://127.0.0.1:1/v1"))
         where = namespace.path("modelpools", "pool")
         found = namespace.api.until(where, lambda pool: rest.condition(pool, "Programmed").get("reason") == "NoDataPlane", 20)
         assert rest.condition(found, "Accepted")["status"] == "True"
@@ -79,7 +67,7 @@ def test_an_applied_policy_routes_the_calls_of_its_namespace_at_every_gateway(
         gateways = made.start_gateways(2)
         for gateway in gateways:
             gateway.wait()
-        namespace.apply(POOL.replace("URL", small.url) + "---" + POLICY)
+        namespace.apply(PLAIN_POOL.format(url=small.url) + "---" + POLICY)
         namespace.kubectl("wait", "rpol/route", "mpool/pool", "--for=condition=Programmed", "--timeout=20s")
         key = Pod.create(namespace, "app").token(install.AUDIENCE)
         for gateway in gateways:

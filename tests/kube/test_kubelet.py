@@ -167,13 +167,21 @@ def test_a_job_with_a_sidecar_completes(place: tuple[Namespace, Kubelet, Service
     namespace.api.until(job, lambda found: rest.condition(found, "Complete").get("status") == "True", 30)
 
 
-def test_what_is_not_played_is_a_fault(cluster: Cluster, namespace: Namespace, tmp_path: Path) -> None:
+UNPLAYED = {
+    "image registry.example/nothing:1; there are python": {"image": "registry.example/nothing:1"},
+    "readinessProbe of container one": {"readinessProbe": {"tcpSocket": {"port": 8000}}},
+    "preStop of container one": {"lifecycle": {"preStop": {"exec": {"command": ["true"]}}}},
+}
+
+
+@pytest.mark.parametrize("said", UNPLAYED)
+def test_what_is_not_played_is_a_fault(cluster: Cluster, namespace: Namespace, tmp_path: Path, said: str) -> None:
     if why := kubelet.missing():
         pytest.skip(f"processes cannot have mounts of their own: {why}")
     namespace.api.until(namespace.path("serviceaccounts", "default"), bool)
     hosts = tmp_path / "hosts"
     hosts.touch()
     made = Kubelet(cluster, namespace.name, tmp_path, tmp_path, PROGRAMS, hosts)
-    with pytest.raises(AssertionError, match=re.escape("image registry.example/nothing:1; there are python")), made:  # noqa: PT012
-        deploy(namespace, template({**container("one", 8000), "image": "registry.example/nothing:1"}))
+    with pytest.raises(AssertionError, match=re.escape(said)), made:  # noqa: PT012
+        deploy(namespace, template({**container("one", 8000), **UNPLAYED[said]}))
         only_pod(namespace, ready=False)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import binaries
 import cluster as control_plane
 import helm
 import kubelet
@@ -98,11 +97,7 @@ class Platform:
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Cluster]:
     """A control plane of its own: what the chart makes for the whole cluster can be there once only."""
-    try:
-        binaries.control_plane()
-        binaries.helm()
-    except binaries.AbsentError as absent:
-        pytest.skip(str(absent))
+    control_plane.skip_where_absent()
     if why := kubelet.missing():
         pytest.skip(f"processes cannot have mounts of their own: {why}")
     with control_plane.started() as found:
