@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from commands import Tradewind
+if TYPE_CHECKING:
+    from commands import Tradewind
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
