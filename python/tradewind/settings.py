@@ -96,7 +96,8 @@ class Settings:
     """Seconds that calls in flight have when the doors have closed: what Kubernetes grants."""
     linger_s: int = 0
     """Seconds from SIGTERM in which calls are still taken, each answered with `connection: close`, while `/readyz` is 503; then
-    the doors close. In a pod, 2: whoever sends calls hears late that it leaves."""
+    the doors close. A connection of the native door whose last answer began before stays for as long after its end. In a pod,
+    2: whoever sends calls hears late that it leaves."""
     max_body_bytes: int = 10 << 20
     """Bytes of a request body: longer than any context window."""
     max_header_bytes: int = 64 << 10

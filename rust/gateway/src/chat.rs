@@ -43,7 +43,7 @@ pub(crate) async fn serve(engine: &Arc<Engine>, headers: &HeaderMap, body: Bytes
 
 /// Up to the account. An error here is of a request that never became a call: it has no outcome.
 async fn begin(engine: &Arc<Engine>, headers: &HeaderMap, body: Bytes, from: Addressed<'_>) -> Result<Response<AnswerBody>, Error> {
-    let slot = engine.enter()?;
+    let slot = engine.enter(from.promised)?;
     let line = engine.reserve_line().await?;
     let started = Instant::now();
     let routing = engine.routing()?;

@@ -246,7 +246,7 @@ impl Engine {
         self.leaving.store(true, Ordering::SeqCst);
     }
 
-    /// Refuses new calls from now on; those in flight go on.
+    /// Refuses new calls from now on, but for those of a [`Peer`] to whom it was promised; those in flight go on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
@@ -323,7 +323,7 @@ impl Engine {
             return response;
         }
         let from = match self.caller(&head.headers, peer).await {
-            Ok(caller) => Addressed { caller, namespace },
+            Ok(caller) => Addressed { caller, namespace, promised: peer.promised },
             Err(error) => return self.refuse(&error),
         };
         if path == "/v1/models" {
@@ -456,13 +456,13 @@ impl Engine {
         &self.pool
     }
 
-    /// Takes a place among the calls in flight.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<Slot, Error> {
+    /// Takes a place among the calls in flight. A drain lets those in alone to whom it was promised.
+    pub(crate) fn enter(self: &Arc<Self>, promised: bool) -> Result<Slot, Error> {
         let slot = Slot(Arc::clone(self));
         self.metrics.in_flight.inc();
         let before = self.in_flight.fetch_add(1, Ordering::SeqCst);
         // Asked once the place is taken: a drain either sees this call or is seen by it.
-        if self.is_draining() {
+        if self.is_draining() && !promised {
             return Err(Error::new(Code::Draining, "", "the gateway is shutting down").after(1000));
         }
         if before >= self.settings.max_calls_in_flight {

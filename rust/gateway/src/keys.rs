@@ -25,6 +25,8 @@ pub struct Addressed<'a> {
     pub caller: Arc<Caller>,
     /// The namespace of the path; `None` for the caller's own.
     pub namespace: Option<&'a str>,
+    /// As the [`Peer`]'s.
+    pub promised: bool,
 }
 
 impl Addressed<'_> {
@@ -46,6 +48,8 @@ impl Addressed<'_> {
 pub struct Peer {
     /// The address; `None` where there is none, such as on a Unix socket.
     pub address: Option<IpAddr>,
+    /// Whether its connection was to stay by what it was last answered: its call is taken though the gateway drains.
+    pub promised: bool,
 }
 
 /// All keys. Looking one up compares hashes of what was sent, so time tells nothing about a key.
@@ -229,7 +233,9 @@ mod tests {
     #[test]
     fn without_keys_only_loopback_is_served() {
         let from = |address: &str| {
-            Keys::default().caller(&HeaderMap::new(), Peer { address: Some(address.parse().unwrap()) }).map_err(|error| error.code)
+            Keys::default()
+                .caller(&HeaderMap::new(), Peer { address: Some(address.parse().unwrap()), ..Peer::default() })
+                .map_err(|error| error.code)
         };
         assert_eq!(from("127.0.0.1").unwrap().identity.tenant, "default");
         assert!(from("::1").is_ok() && from("::ffff:127.0.0.1").is_ok());
@@ -241,7 +247,9 @@ mod tests {
         let from = |origin: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ORIGIN, origin.parse().unwrap());
-            Keys::default().caller(&headers, Peer { address: Some("127.0.0.1".parse().unwrap()) }).map_err(|error| error.code)
+            Keys::default()
+                .caller(&headers, Peer { address: Some("127.0.0.1".parse().unwrap()), ..Peer::default() })
+                .map_err(|error| error.code)
         };
         for origin in ["http://localhost:4001", "http://127.0.0.1:4001", "http://[::1]:4001"] {
             assert!(from(origin).is_ok(), "{origin}");

@@ -1,13 +1,16 @@
 //! The native door: a listener on each worker, each with a runtime and connections of its own.
 
 use std::{
+    convert::Infallible,
     io,
     net::{SocketAddr, ToSocketAddrs},
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
+    task::{Context, Poll},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -15,7 +18,11 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, header};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
@@ -23,6 +30,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_rustls::TlsAcceptor;
 use tradewind_core::{Code, Error};
@@ -235,6 +243,91 @@ impl First {
     }
 }
 
+/// What the client of a connection was last led to expect of it.
+#[derive(Clone, Copy)]
+enum Expected {
+    /// Nothing: it has not been answered.
+    Nothing,
+    /// An answer, whose head may say that the connection stays. It may have been sent before the gateway left, and end long after.
+    Answer,
+    /// That it stays, since the end of an answer.
+    Stays(Instant),
+    /// That it closes.
+    Closes,
+}
+
+/// The same, for all who wait for a turn of it.
+struct Expectation {
+    now: Mutex<Expected>,
+    turned: Notify,
+}
+
+impl Expectation {
+    fn turn(&self, now: Expected) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        self.turned.notify_one();
+    }
+
+    /// What is answered, held so that its end is heard of.
+    fn answer(self: &Arc<Self>, response: Response<AnswerBody>) -> Response<Held> {
+        let closes = response.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
+        if closes {
+            self.turn(Expected::Closes);
+        }
+        let of = (!closes).then(|| Arc::clone(self));
+        response.map(|body| Held { body, of })
+    }
+
+    /// Waits until it may close without breaking a promise: whoever was not told keeps on calling, and hears it by the next answer.
+    /// Nobody is waited for longer than the gateway lingers.
+    async fn met(&self, linger: Duration) {
+        loop {
+            let turned = self.turned.notified();
+            let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
+            match now {
+                Expected::Nothing | Expected::Closes => return,
+                Expected::Answer => turned.await,
+                Expected::Stays(since) => {
+                    if tokio::time::timeout_at(since + linger, turned).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The body of an answer over a connection that stays.
+struct Held {
+    body: AnswerBody,
+    of: Option<Arc<Expectation>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(of) = &self.of {
+            of.turn(Expected::Stays(Instant::now()));
+        }
+    }
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 impl Worker {
     async fn run(self, listener: std::net::TcpListener, busy: mpsc::Sender<()>) {
         let listener = match TcpListener::from_std(listener) {
@@ -253,7 +346,7 @@ impl Worker {
                 connections.spawn(self.connection(stream, peer, place));
             }
         }
-        let drain = tokio::time::Instant::now() + Duration::from_secs(self.engine.settings().drain_s);
+        let drain = Instant::now() + Duration::from_secs(self.engine.settings().drain_s);
         for (stream, peer, place) in self.rest(listener) {
             connections.spawn(self.connection(stream, peer, place));
         }
@@ -330,11 +423,15 @@ async fn requests(
     // The engine refuses larger heads, and says so; of one that never ends, no more than twice as much is held.
     builder.max_header_size(settings.max_header_bytes.saturating_mul(2));
     builder.max_buf_size(settings.max_header_bytes.saturating_mul(2).max(MIN_BUFFER));
-    let peer = Peer { address: Some(peer.ip()) };
+    let expectation = Arc::new(Expectation { now: Mutex::new(Expected::Nothing), turned: Notify::new() });
+    let stopping = stopped.clone();
     let service = service_fn(|request| async {
         let _debt = Debt::of(&debts);
         first.asks();
-        answer(engine, request, peer).await
+        expectation.turn(Expected::Answer);
+        // Once the door has stopped, no other call is read.
+        let peer = Peer { address: Some(peer.ip()), promised: *stopping.borrow() };
+        Ok::<_, Infallible>(expectation.answer(answer(engine, request, peer).await))
     });
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let told = async {
@@ -342,6 +439,9 @@ async fn requests(
         // What has arrived by now is heard of after this, and served: closing an idle connection would reset it.
         tokio::task::yield_now().await;
         first.wait().await;
+        if settings.linger_s > 0 {
+            expectation.met(Duration::from_secs(settings.linger_s)).await;
+        }
     };
     let result = tokio::select! {
         biased;
@@ -356,17 +456,15 @@ async fn requests(
     }
 }
 
-async fn answer(engine: &Arc<Engine>, request: Request<Incoming>, peer: Peer) -> Result<Response<AnswerBody>, std::convert::Infallible> {
+async fn answer(engine: &Arc<Engine>, request: Request<Incoming>, peer: Peer) -> Response<AnswerBody> {
     let (head, body) = request.into_parts();
     let patience = Duration::from_millis(engine.settings().body_read_timeout_ms);
     let body = match tokio::time::timeout(patience, read(engine, &head, body)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(error)) => return Ok(engine.refuse(&error)),
-        Err(_) => {
-            return Ok(engine.refuse(&engine.request_timeout()));
-        }
+        Ok(Err(error)) => return engine.refuse(&error),
+        Err(_) => return engine.refuse(&engine.request_timeout()),
     };
-    Ok(engine.handle(Request::from_parts(head, body), peer).await)
+    engine.handle(Request::from_parts(head, body), peer).await
 }
 
 /// The whole body. Usually it comes in one piece, which is not copied.

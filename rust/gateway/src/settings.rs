@@ -41,7 +41,8 @@ pub struct Settings {
     /// Seconds that calls in flight may take to finish after a shutdown began. Default 30: what Kubernetes grants.
     pub drain_s: u64,
     /// Seconds from SIGTERM in which calls are still taken, each answered with `connection: close`, while `/readyz` is 503; then the
-    /// drain begins. Default 0: nobody sends any more. In a pod, 2: what was told that the pod leaves, hears it late.
+    /// drain begins. A connection of the native door whose last answer began before stays for as long after its end. Default 0: nobody
+    /// sends any more. In a pod, 2: what was told that the pod leaves, hears it late.
     pub linger_s: u64,
     /// Milliseconds in which an upstream must accept a connection, TLS included. Default 2,000.
     pub connect_timeout_ms: u64,

@@ -244,7 +244,7 @@ impl Gateway {
         peer: Option<&str>,
     ) -> PyResult<Call> {
         let outbox = mailbox.outbox(id);
-        let peer = Peer { address: peer.and_then(|address| address.parse::<IpAddr>().ok()) };
+        let peer = Peer { address: peer.and_then(|address| address.parse::<IpAddr>().ok()), ..Peer::default() };
         Ok(match request(method, target, headers, body)? {
             Ok(request) => {
                 let engine = Arc::clone(&self.engine);

@@ -160,7 +160,7 @@ impl Pod {
     }
 
     fn send_from(&self, address: &str, request: Request<String>) -> Answered {
-        let peer = Peer { address: Some(address.parse().unwrap()) };
+        let peer = Peer { address: Some(address.parse().unwrap()), ..Peer::default() };
         run(async { read(self.engine.handle(request.map(Bytes::from), peer).await).await })
     }
 

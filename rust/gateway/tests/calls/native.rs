@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::mpsc,
 };
 use tradewind_gateway::{Server, Settings, serve, serve_health};
 
@@ -283,6 +284,40 @@ async fn a_gateway_that_leaves_answers_every_call_and_asks_to_close_connections(
     assert!(answers.iter().all(|(status, _)| status == "HTTP/1.1 200"), "{answers:?}");
     assert!(answers.iter().any(|(_, closes)| *closes) && answers.iter().any(|(_, closes)| !closes));
     stop(server).await;
+}
+
+/// A stream that began before the gateway left, and ends when it drains: nobody has told its client that the connection closes.
+#[tokio::test]
+async fn whoever_was_promised_that_its_connection_stays_may_ask_once_more() {
+    for (linger_s, answered) in [(0, false), (600, true)] {
+        let (chunks, asked) = mpsc::unbounded_channel();
+        let stream = Scene::Asked(Arc::new(tokio::sync::Mutex::new(asked)));
+        let upstream = Upstream::start(vec![stream, unary("blue", 1, 1)]).await;
+        let gateway = Gateway::with(&plan(&[&upstream]), |settings| settings.linger_s = linger_s);
+        let server = open(&gateway);
+        let mut client = TcpStream::connect(server.local_addr).await.unwrap();
+        client.write_all(request(STREAM).as_bytes()).await.unwrap();
+        chunks.send(word("a")).unwrap();
+        let mut first = vec![0; 12];
+        client.read_exact(&mut first).await.unwrap();
+        assert_eq!(first, b"HTTP/1.1 200");
+
+        gateway.engine.leave();
+        server.shutdown();
+        let ended = tokio::task::spawn_blocking(|| server.join());
+        chunks.send(DONE.to_owned()).unwrap();
+        drop(chunks);
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"0\r\n\r\n") {
+            assert_ne!(client.read_buf(&mut rest).await.unwrap(), 0, "{}", String::from_utf8_lossy(&rest));
+        }
+        let mut answer = Vec::new();
+        let _ = client.write_all(request(QUESTION).as_bytes()).await;
+        let _ = client.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!(answer.starts_with("HTTP/1.1 200") && answer.contains(&head("connection", "close")), answered, "{answer}");
+        ended.await.unwrap();
+    }
 }
 
 #[tokio::test]
