@@ -70,7 +70,7 @@ def test_what_served_well_serves_on_and_starts_again_with_nobody_to_ask(made: In
 
 
 def test_a_new_gateway_begins_with_the_published_plan_while_no_controller_answers(made: Install, team: Team) -> None:
-    """Keys come from a controller alone: until then, calls are told to try again."""
+    """Keys come from a controller alone: until then it is not Ready, and calls are told to try again."""
     found = made.namespace.api.get(made.namespace.path("configmaps", "tradewind-plan"))
     mounted = made.folder / "mounted"
     mounted.mkdir()
@@ -79,14 +79,15 @@ def test_a_new_gateway_begins_with_the_published_plan_while_no_controller_answer
     controller.kill()
     new = made.add_gateway("--bootstrap-plan", str(mounted))
     new.start()
-    new.wait(10)
     assert new.plan()["plan"] == found["data"]["planId"]
     assert new.plan()["routes"] == [f"{team.name}/default"]
+    assert httpx.get(new.readiness_url()).json()["error"]["code"] == "identity_unavailable"
     refused = team.ask(new)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "identity_unavailable")
     controller.start()
     controller.wait()
     teams.until(lambda: team.ask(new).status_code == 200, 20, "keys come")
+    assert httpx.get(new.readiness_url()).status_code == 200
     team.take("second")
     team.until("Programmed", "Programmed", within_s=30)
     assert team.ask(new, "second").status_code == 200

@@ -6,6 +6,7 @@ after .5 and 1 s, as OpenAI's own clients do: `failed` are attempts, `lost` are 
 
 from __future__ import annotations
 
+import errno
 import http.client
 import itertools
 import json
@@ -101,7 +102,8 @@ class Load:
             text = answer.read().decode()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            return type(error).__name__
+            number = getattr(error, "errno", None)
+            return errno.errorcode[number] if number else type(error).__name__
         if answer.status == 200:
             return ""
         return f"{answer.status} {(json.loads(text).get('error') or {}).get('code')}"

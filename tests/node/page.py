@@ -32,9 +32,9 @@ fails is tried again twice, after .5 and 1 s, as OpenAI's own clients do; a call
 - **Death of a node**: nobody tells clients. Calls to it hang until the client's timeout (5 s here), and a Service sends
   new connections there until the node is NotReady, which its grace period decides.
 - **A new gateway without a controller** has the plan, mounted from ConfigMap `tradewind-plan`, and the default predictor,
-  which its image carries; so it is Ready. But callers' keys are in no ConfigMap: it answers 503 `identity_unavailable`
-  until a controller gives them, also to calls that another gateway would have answered. A container that starts again in
-  its pod is better off: it finds keys and plan where it left them.
+  which its image carries; but callers' keys are in no ConfigMap. So it is started and not Ready, and the Service sends its
+  calls to the other gateways until a controller has given it the keys. A container that starts again in its pod is better
+  off: it finds keys and plan where it left them.
 
 ## Not shown here
 

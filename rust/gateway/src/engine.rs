@@ -251,7 +251,7 @@ impl Engine {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Waits until no call is in flight, once [`Self::drain`] lets no new one in.
+    /// Waits until no call is in flight. After [`Self::drain`] only calls of a [`Peer`] to whom it was promised begin.
     pub async fn idle(&self) {
         let idle = self.idle.notified();
         let mut idle = std::pin::pin!(idle);
@@ -377,6 +377,14 @@ impl Engine {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether it can be told who calls.
+    ///
+    /// # Errors
+    /// `identity_unavailable` as long as keys have not come from a controller.
+    pub fn callers_known(&self) -> Result<(), Error> {
+        self.keys.load().known()
     }
 
     /// Whether callers need keys.

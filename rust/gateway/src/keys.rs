@@ -132,6 +132,17 @@ impl Keys {
         self.by_hash.is_some()
     }
 
+    /// Whether it can be told who calls.
+    ///
+    /// # Errors
+    /// `identity_unavailable` as long as keys have not come from a controller.
+    pub fn known(&self) -> Result<(), Error> {
+        if self.pending {
+            return Err(Error::new(Code::IdentityUnavailable, "", "callers' keys have not come from the controller yet").after(1000));
+        }
+        Ok(())
+    }
+
     /// The caller of a request.
     ///
     /// # Errors
@@ -155,10 +166,8 @@ impl Keys {
             }
             return Ok(Arc::clone(&self.anonymous));
         };
-        if self.pending {
-            // Nor is it known whether keys will be needed: a sidecar's callers have none.
-            return Err(Error::new(Code::IdentityUnavailable, "", "callers' keys have not come from the controller yet").after(1000));
-        }
+        // Nor is it known whether keys will be needed: a sidecar's callers have none.
+        self.known()?;
         let key = presented(headers).ok_or_else(|| {
             Error::new(Code::Unauthorized, "", "no key; expected `Authorization: Bearer <key>`, `api-key` or `x-api-key`")
         })?;

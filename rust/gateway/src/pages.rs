@@ -48,12 +48,12 @@ pub(crate) fn alive() -> Response<AnswerBody> {
     document(&json!({"status": "ok"}))
 }
 
-/// `GET /readyz`: a plan is loaded and calls are accepted.
+/// `GET /readyz`: a plan is loaded, callers can be known, and calls are accepted.
 pub(crate) fn ready(engine: &Engine) -> Response<AnswerBody> {
     if engine.is_ending() {
         return answer::error(&Error::new(Code::Draining, "", "the gateway is shutting down"));
     }
-    match engine.routing() {
+    match engine.routing().and_then(|routing| engine.callers_known().map(|()| routing)) {
         Ok(routing) => document(&json!({"status": "ready", "plan": &**routing.plan.id()})),
         Err(error) => answer::error(&error),
     }
