@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -403,7 +404,7 @@ AMOUNT = st.none() | st.floats(0, 1e6)
 ROWS = st.lists(st.tuples(TEXT, TEXT, *(st.tuples(SCORE, AMOUNT, AMOUNT) for _ in NAMES)), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows=ROWS, suffix=st.sampled_from([".csv", ".jsonl", ".parquet"]))
 def test_long_and_wide_files_say_the_same(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, ...]], suffix: str
@@ -436,3 +437,339 @@ def test_long_and_wide_files_say_the_same(
         assert found.queries["prompt"] == [row["prompt"] for row in wide_rows]
         assert found.queries["task"] == [row["task"] for row in wide_rows]
         assert cells(found) == expected
+
+
+def row(**changed: Any) -> dict[str, Any]:
+    return {"prompt": "Why?", "model": "small", "score": 1, **changed}
+
+
+LONG = [row(), row(model="large")]
+REFUSED: dict[str, tuple[str, Any, tuple[str, ...]]] = {
+    "a column is missing": (
+        "ours.csv",
+        [{"prompt": "Why?", "model": "small"}],
+        ("ours.csv lacks `score`", "`prompt`, `model`"),
+    ),
+    "a column is not known": ("ours.csv", [row(cost=1)], ("ours.csv, row 1", "unknown column `cost`", "`cost_usd`")),
+    "a score is above 1": (
+        "ours.jsonl",
+        [*LONG, row(prompt="How?", score=1.5)],
+        ("ours.jsonl, line 3, column `score`: `1.5`", "a number from 0 to 1, or true or false"),
+    ),
+    "a score is no number": ("ours.csv", [*LONG, row(prompt="How?", score="good")], ("row 3, column `score`: `good`",)),
+    "a score is a list": ("ours.jsonl", [row(score=[1])], ("line 1, column `score`: `[1]`",)),
+    "a cost is negative": ("ours.parquet", [row(cost_usd=-1.0)], ("row 1, column `cost_usd`: `-1.0`", "a number from 0")),
+    "a cost is endless": ("ours.csv", [row(cost_usd="inf")], ("row 1, column `cost_usd`: `inf`",)),
+    "a number of tokens cannot be read": (
+        "ours.csv",
+        [row(output_tokens="1,000")],
+        ("row 1, column `output_tokens`: `1,000`",),
+    ),
+    "true is no cost": ("ours.csv", [row(cost_usd="true")], ("row 1, column `cost_usd`: `true`",)),
+    "true is no cost in JSON": ("ours.jsonl", [row(cost_usd=True)], ("line 1, column `cost_usd`: `True`",)),
+    "a prompt is empty": ("ours.csv", [row(prompt=" ")], ("row 1, column `prompt`", "expected text")),
+    "a model is empty": ("ours.csv", [row(model="")], ("row 1, column `model`", "expected text")),
+    "an answer stands twice": (
+        "ours.csv",
+        [*LONG, row()],
+        ("row 3, column `model`: `small`", "one row for each model of this prompt", "ours.csv, row 1"),
+    ),
+    "an id has two prompts": (
+        "ours.csv",
+        [row(id="a"), row(id="a", prompt="How?", model="large")],
+        ("row 2, column `prompt`: `How?`", "the id `a`"),
+    ),
+    "a question has two tasks": (
+        "ours.csv",
+        [row(task="a"), row(task="b", model="large")],
+        ("row 2, column `task`: `b`", "`a`"),
+    ),
+    "a table is empty": ("ours.csv", "prompt,model,score\n", ("`ours` has no scores",)),
+    "a file is empty": ("ours.csv", "", ("`ours.csv` is in no format",)),
+    "a line is broken": (
+        "ours.jsonl",
+        '{"prompt": "Why?", "model": "small", "score": 1}\n{"prom\n',
+        ("ours.jsonl, line 2: it is not JSON",),
+    ),
+    "a line is no object": ("ours.jsonl", "[1]\n", ("ours.jsonl, line 1", "expected a JSON object")),
+    "a row is cut off": (
+        "ours.csv",
+        "prompt,model,score\nWhy?,small\n",
+        ("ours.csv cannot be read", "Expected 3 columns, got 2"),
+    ),
+    "a column stands twice": ("ours.csv", "prompt,small,small\nWhy?,1,0\n", ("column `small` twice",)),
+    "bytes are not UTF-8": ("ours.csv", b"prompt,model,score\n\xff,small,1\n", ("ours.csv cannot be read",)),
+    "Parquet is none": ("ours.parquet", b"PAR1", ("ours.parquet cannot be read",)),
+    "cost is of an unknown model": (
+        "ours.csv",
+        [{"prompt": "Why?", "small": 1, "large:cost_usd": 1}],
+        ("column `large:cost_usd`: unknown model `large`", "expected one of `small`"),
+    ),
+    "a column is no model": (
+        "ours.csv",
+        [{"prompt": "Why?", "small": 1, "note": "hard"}],
+        ("ours.csv, row 1, column `note`: `hard`", "a number from 0 to 1"),
+    ),
+    "an id stands twice": (
+        "ours.csv",
+        [{"prompt": "Why?", "id": 1, "small": 1}, {"prompt": "How?", "id": 1, "small": 0}],
+        ("row 2, column `id`: `1`", "ids that are unique"),
+    ),
+    "there are only prompts": ("ours.csv", [{"prompt": "Why?"}], ("ours.csv has no column of scores",)),
+    "a later line has another model": (
+        "ours.jsonl",
+        [{"prompt": "Why?", "small": 1}, {"prompt": "How?", "large": 1}],
+        ("line 2: unknown column `large`",),
+    ),
+    "two names are one model": (
+        "ours.csv",
+        [{"prompt": "Why?", "openai/gpt-4": 1, "GPT-4": 1}],
+        ("`GPT-4`, `openai/gpt-4` are one model, `gpt-4`",),
+    ),
+    "no format is known": (
+        "ours.csv",
+        [{"question": "Why?", "answer": "So."}],
+        ("`ours.csv` is in no format", "`question`, `answer`", *(f"\n  {entry.name}: " for entry in sources.TABLE)),
+    ),
+    "a ledger has no scores": ("ours.jsonl", [outcome(1, "small", "Why?")], ("ledger without scores", "as `score`")),
+    "a scored call kept no text": (
+        "ours.jsonl",
+        [outcome(1, "small", "Why?", score=1, capture={"kind": "features"})],
+        ("line 1, column `capture`: `features`", "--capture text"),
+    ),
+    "a call's body is none": (
+        "ours.jsonl",
+        [outcome(1, "small", "Why?", score=1, capture={"kind": "text", "body": "{}"})],
+        ("line 1, column `capture`: `{}`", "a chat call"),
+    ),
+    "an answer has no attempt": (
+        "ours.jsonl",
+        [outcome(1, "small", "Why?", score=1, answered_by="large")],
+        ("line 1, column `answered_by`: `large`", "an attempt"),
+    ),
+    "a line of a ledger is broken": (
+        "ours.jsonl",
+        json.dumps(outcome(1, "small", "Why?", score=1)) + '\n{"id":\n' + json.dumps(outcome(2, "small", "How?")) + "\n",
+        ("ours.jsonl, line 2: it is no outcome",),
+    ),
+    "RouterBench has no costs": (
+        "ours.csv",
+        [{"sample_id": "a", "prompt": "['Why?']", "eval_name": "t", "small": 1, "small|model_response": "So."}],
+        ("ours.csv lacks `small|total_cost`",),
+    ),
+    "RouteLLM is neither right nor wrong": (
+        "mmlu_anatomy.csv",
+        "prompt,weak,strong\nWhy?,True,\n",
+        ("mmlu_anatomy.csv, row 1, column `strong`", "True or False"),
+    ),
+    "RouterArena is not graded": (
+        "ours.json",
+        json.dumps([{**predictions()[0], "accuracy": None, "cost": None}]),
+        ("ours.json has no graded answer", "llm_evaluation"),
+    ),
+    "predictions are no array": ("ours.json", "{}", ("ours.json is not a JSON array",)),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, case: str) -> None:
+    name, content, said = REFUSED[case]
+    path = tmp_path / name
+    if isinstance(content, list):
+        write(path, content)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError) as refused:
+        datasets.load(tmp_path, path.stem, {})
+    assert all(part in refused.value.message for part in said), refused.value.message
+
+
+def test_tables_of_ours_are_checked(tmp_path: Path) -> None:
+    tables(tmp_path, "ours")
+    for column, value, said in (
+        ("score", 1.5, "ours/outcomes.parquet, row 2, column `score`: `1.5`"),
+        ("query_id", "q9", "ours/outcomes.parquet, row 2, column `query_id`: `q9`"),
+    ):
+        outcomes = parquet.read_table(tmp_path / "ours" / "outcomes.parquet").to_pylist()
+        outcomes[1][column] = value
+        write(tmp_path / "wrong" / "outcomes.parquet", outcomes)
+        write(tmp_path / "wrong" / "queries.parquet", parquet.read_table(tmp_path / "ours" / "queries.parquet").to_pylist())
+        with pytest.raises(UsageError) as refused:
+            datasets.load(tmp_path, "wrong", {})
+        assert said.replace("ours", "wrong") in refused.value.message
+    queries = parquet.read_table(tmp_path / "ours" / "queries.parquet").to_pylist()
+    write(tmp_path / "ours" / "queries.parquet", [*queries, queries[0]])
+    with pytest.raises(UsageError, match="`q0` stands there twice"):
+        datasets.load(tmp_path, "ours", {})
+
+
+def test_a_folder_has_sets_of_any_format_by_the_names_of_their_files(tmp_path: Path) -> None:
+    tables(tmp_path, "a")
+    long(".csv")(tmp_path, "b")
+    ledger(tmp_path, "c")
+    routereval_pool(tmp_path, "d_router_dataset")
+    (tmp_path / "prices").mkdir()
+    (tmp_path / "prices" / "prices.csv").write_text("model,usd_per_1m_input,usd_per_1m_output\n", encoding="utf-8")
+    (tmp_path / "README.md").write_text("# Ours\n", encoding="utf-8")
+    names = datasets.available(tmp_path)
+    assert [name for name in names if not name.startswith("d")] == ["a", "b", "c"]
+    pools = [name for name in names if name.startswith("d")]
+    assert len(pools) == 15
+    assert pools[0] == "d_router_dataset.easy-3-all_strong"
+    assert len(datasets.load(tmp_path, "d_router_dataset.hard-1000-strong_to_weak", {})) == 3
+    with pytest.raises(UsageError, match="unknown data set `e`; expected one of `a`, `b`, `c`"):
+        datasets.load(tmp_path, "e", {})
+    wide(".jsonl")(tmp_path, "a")
+    with pytest.raises(UsageError, match=r"`a` and `a.jsonl` are both the set `a`"):
+        datasets.available(tmp_path)
+
+
+def test_one_file_is_a_set_of_its_own(tmp_path: Path) -> None:
+    long(".csv")(tmp_path, "ours")
+    assert datasets.available(tmp_path / "ours.csv") == ["ours"]
+    assert datasets.load(tmp_path / "ours.csv", "ours", {}).texts == PROMPTS
+    with pytest.raises(UsageError, match="cannot be read"):
+        datasets.available(tmp_path / "absent.csv")
+
+
+def test_a_set_has_the_licence_that_its_folder_states(tmp_path: Path) -> None:
+    long(".csv")(tmp_path / "ours", "answers")
+    (tmp_path / "ours" / "README.md").write_text("**Licence** CC0. Ours.\n", encoding="utf-8")
+    found = datasets.load(tmp_path, "ours", {})
+    assert (found.name, found.licence) == ("ours", "CC0")
+
+
+def test_cells_that_are_empty_are_answers_that_were_not_given(tmp_path: Path) -> None:
+    (tmp_path / "ours.csv").write_text("prompt,small,large\nWhy?,True,\nHow?,nan,0.5\n", encoding="utf-8-sig")
+    found = datasets.load(tmp_path, "ours", {})
+    np.testing.assert_array_equal(found.score, [[np.nan, 1.0], [0.5, np.nan]])
+    assert set(found.tasks) == {"ours"}
+
+
+def test_of_a_ledger_the_scored_answers_count(tmp_path: Path) -> None:
+    """Refused calls and calls without a score are left out, and a last line that a crash cut off."""
+    parts = [{"type": "text", "text": "Why?"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
+    body = {"messages": [{"role": "user", "content": parts}, {"role": "assistant", "content": "So."}]}
+    lines = [
+        outcome(1, "small", "Why?", score=0.25),
+        outcome(2, "large", "", score=1, capture={"kind": "text", "body": json.dumps(body)}),
+        outcome(3, "small", "How?"),
+        outcome(4, "small", "Who?", score=1, answered_by=None),
+    ]
+    cut = json.dumps(outcome(5, "small", "When?", score=1))[:-9]
+    (tmp_path / "ours.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines) + cut, encoding="utf-8")
+    found = datasets.load(tmp_path, "ours", {})
+    assert (found.ids, found.texts, found.models) == (("call-1",), ("Why?",), ("large", "small"))
+    np.testing.assert_array_equal(found.score, [[1.0, 0.25]])
+    np.testing.assert_allclose(found.cost_usd, [[1e-3, 1e-3]])
+
+
+def test_the_evals_of_routellm_are_one_set(tmp_path: Path) -> None:
+    """As they lie in `routellm/evals`; the reader drops what `contaminated_prompts.jsonl` names."""
+    evals = tmp_path / "evals"
+    graded = [{"prompt": text, "weak": "False", "strong": "True"} for text in PROMPTS[:2]]
+    write(evals / "mmlu" / "responses" / "mmlu_anatomy.csv", graded)
+    write(evals / "mmlu" / "contaminated_prompts.jsonl", [{"train_prompt": "?", "eval_prompt": PROMPTS[0]}])
+    answered = [{**row, "weak_response": "a", "strong_response": "b"} for row in graded]
+    write(evals / "gsm8k" / "gsm8k_responses.csv", answered)
+    turns = ["Write a poem.", "Now in prose."]
+    write(evals / "mt_bench" / "question.jsonl", [{"question_id": 81, "category": "writing", "turns": turns}])
+    judged = [
+        {"question_id": 81, "model": model, "judge": ["gpt-4", "single-v1"], "score": score, "turn": turn}
+        for model, ratings in (("weak", (4, 6)), ("strong", (9, 10)))
+        for turn, score in enumerate(ratings, start=1)
+    ]
+    write(evals / "mt_bench" / "judgements.jsonl", judged)
+    (evals / "mmlu" / "generate_responses.py").write_text("", encoding="utf-8")
+    found = datasets.load(tmp_path, "evals", {})
+    by_task = dict(zip(found.tasks.tolist(), found.score.tolist(), strict=True))
+    assert by_task == {"mmlu/anatomy": [1.0, 0.0], "gsm8k": [1.0, 0.0], "mt_bench": [0.95, 0.5]}
+    assert sorted(zip(found.tasks.tolist(), found.texts, strict=True), key=str)[-1] == ("mt_bench", "Write a poem.")
+    barred = [found.ids[place] for place in np.flatnonzero(~found.kept)]
+    assert barred == ["mmlu/anatomy/1"]
+    (evals / "mt_bench" / "question.jsonl").unlink()
+    with pytest.raises(UsageError, match=r"question\.jsonl of MT-Bench must lie beside"):
+        datasets.load(tmp_path, "evals", {})
+
+
+def test_the_first_of_routerbench_rows_with_one_id_counts(tmp_path: Path) -> None:
+    """As `evaluate_routers.py` has it. Turns of a conversation are put together."""
+    frame = routerbench_frame()
+    frame["sample_id"][1] = "q0"
+    frame["prompt"][2] = str(["First?", "And then?"])
+    frame["small"][2] = float("nan")
+    (tmp_path / "ours.pkl").write_bytes(pandas_pickle(frame, 5))
+    found = datasets.load(tmp_path, "ours", {})
+    assert (found.ids, found.texts) == (("q0", "q2"), (PROMPTS[0], "First?\n\nAnd then?"))
+    np.testing.assert_array_equal(found.score, [[1.0, 1.0, 1.0], [0.0, 1.0, np.nan]])
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return exec, ("import builtins; builtins.ran = True",)
+
+
+def test_a_pickle_runs_nothing(tmp_path: Path) -> None:
+    """Neither where it is recognised nor where it is read."""
+    (tmp_path / "ours.pkl").write_bytes(pickle.dumps({"easy": Hostile()}))
+    name = "ours.easy-3-all_weak"
+    assert name in datasets.available(tmp_path)
+    with pytest.raises(UsageError, match=r"it names `builtins\.exec`, which is not data.*read_pickle\('ours\.pkl'\)"):
+        datasets.load(tmp_path, name, {})
+    import builtins
+
+    assert not hasattr(builtins, "ran")
+
+
+def test_a_frame_of_another_pandas_is_refused_with_the_way_round(tmp_path: Path) -> None:
+    """`pandas.DataFrame`, as pandas 3 names it."""
+    (tmp_path / "ours.pkl").write_bytes(b"\x80\x04\x8c\x06pandas\x8c\x09DataFrame\x93)\x81.")
+    with pytest.raises(
+        UsageError, match=r"names `pandas\.DataFrame`.*read_pickle\('ours\.pkl'\)\.to_parquet\('ours\.parquet'\)"
+    ):
+        datasets.load(tmp_path, "ours", {})
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04", b"easy", pickle.dumps([1]), pickle.dumps({"hard": 1})])
+def test_a_pickle_of_something_else_is_in_no_format(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "ours.pkl").write_bytes(content)
+    with pytest.raises(UsageError, match="is in no format"):
+        datasets.load(tmp_path, "ours", {})
+
+
+def test_a_pickle_that_is_cut_off_is_said_to_be(tmp_path: Path) -> None:
+    whole = pickle.dumps(router_dataset())
+    for kept in (50, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "ours.pkl").write_bytes(whole[:kept])
+        with pytest.raises(UsageError, match="cannot be read"):
+            datasets.load(tmp_path, "ours.easy-3-all_weak", {})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda pool: pool["data"].update(val_score=np.array([[0, 1, 2]])), "val_score, row 1, column 3: `2.0`"),
+        (lambda pool: pool["data"].update(test_score=np.zeros((1, 2))), r"test_score: shape \(1, 2\)"),
+        (lambda pool: pool["data"].pop("train_score"), "easy-3-all_strong: KeyError"),
+    ],
+)
+def test_a_pool_that_routereval_would_not_write_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    made = router_dataset()
+    change(made["easy"][3]["all_strong"])
+    (tmp_path / "ours.pkl").write_bytes(pickle.dumps(made))
+    with pytest.raises(UsageError, match=said):
+        datasets.load(tmp_path, "ours.easy-3-all_strong", {})
+
+
+def test_the_examples_of_the_documentation_can_be_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```(?:csv|jsonl) (\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for name, content in examples:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    found = {name: datasets.load(tmp_path, name, {}) for name in datasets.available(tmp_path)}
+    assert {name: (len(data), data.models) for name, data in found.items()} == {
+        "answers": (2, ("large", "small")),
+        "questions": (2, ("large", "small")),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,31 +62,27 @@ class Record:
 
     def score(self, column: str) -> float | None:
         """A score in [0, 1]; `None` where the cell is empty."""
-        value = self._number(column, SCORE)
-        if value is not None and not 0 <= value <= 1:
-            self.refuse(column, self.values[column], SCORE)
-        return value
+        value = self.values.get(column)
+        return self._number(column, TRUTH.get(str(value).strip().lower(), value), 1.0, SCORE)
 
     def amount(self, column: str) -> float | None:
         """Dollars or tokens, not negative; `None` where the cell is empty or its column is not there."""
-        value = self._number(column, AMOUNT)
-        if value is not None and not (0 <= value < math.inf):
-            self.refuse(column, self.values[column], AMOUNT)
-        return value
+        return self._number(column, self.values.get(column), sys.float_info.max, AMOUNT)
 
-    def _number(self, column: str, expected: str) -> float | None:
-        value = self.values.get(column)
+    def _number(self, column: str, value: object, highest: float, expected: str) -> float | None:
         if _absent(value):
             return None
-        if isinstance(value, str):
-            value = TRUTH.get(value.strip().lower(), value) if expected is SCORE else value
-        if not isinstance(value, (str, int, float, np.number, np.bool_)):
+        if isinstance(value, bool) or not isinstance(value, (str, int, float, np.number)):
             self.refuse(column, value, expected)
         try:
             number = float(value)
         except ValueError:
             self.refuse(column, value, expected)
-        return None if math.isnan(number) else number
+        if math.isnan(number):
+            return None
+        if not 0 <= number <= highest:
+            self.refuse(column, value, expected)
+        return number
 
 
 def _absent(value: object) -> bool:
@@ -172,7 +169,11 @@ def _json_lines_of(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 raise UsageError(f"{path.name}, line {number}: it is empty; expected a JSON object", str(path))
-            yield _object(json.loads(line), f"{path.name}, line {number}")
+            try:
+                found = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UsageError(f"{path.name}, line {number}: it is not JSON ({error.msg})", str(path)) from None
+            yield _object(found, f"{path.name}, line {number}")
 
 
 def _json_lines_names(path: Path) -> tuple[str, ...]:

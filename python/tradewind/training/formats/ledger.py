@@ -7,21 +7,21 @@ Calls with one text are one question, so that a prompt that was sent to several 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tradewind.artifacts import outcome
 from tradewind.errors import UsageError
-from tradewind.training.formats import files
 from tradewind.training.formats.entry import Answer, Entry, Question, Source, Tables
 from tradewind.training.formats.files import File, Record
 
-COLUMNS = ("id", "attempts", "answered_by", "capture")
+KEYS = frozenset({"id", "attempts", "answered_by", "capture"})
 NANO = 1e-9
 
 
 def recognises(given: Sequence[File]) -> bool:
     """Only files of outcomes."""
-    return bool(given) and all(file.kind == "jsonl" and set(COLUMNS) <= set(file.names) for file in given)
+    return bool(given) and all(file.kind == "jsonl" and set(file.names) >= KEYS for file in given)
 
 
 def read(source: Source) -> Tables:
@@ -30,7 +30,7 @@ def read(source: Source) -> Tables:
     questions: dict[str, Question] = {}
     answers = []
     for file in source.files:
-        for row in files.records(file):
+        for row in _records(file):
             score = row.score("score")
             if score is None or row.values["answered_by"] is None:
                 continue
@@ -44,6 +44,16 @@ def read(source: Source) -> Tables:
         )
         raise UsageError(message, str(source.path))
     return Tables.of(questions.values(), answers)
+
+
+def _records(file: File) -> Iterator[Record]:
+    """The calls. A last line that a crash cut off is left out, as elsewhere; any other that cannot be read is an error."""
+    for number, found in enumerate(outcome.read_file(file.path), start=1):
+        where = f"{file.path.name}, line {number}"
+        if isinstance(found, outcome.Outcome):
+            yield Record(where, found.document)
+        elif not found.last:
+            raise UsageError(f"{where}: it is no outcome", where)
 
 
 def _text(row: Record) -> str:

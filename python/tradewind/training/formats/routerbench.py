@@ -28,7 +28,8 @@ def recognises(given: Sequence[File]) -> bool:
         return False
     file = given[0]
     if file.kind == "pkl":
-        return file.names[:1] == ("pandas.core.frame",)
+        # Of pandas 3 too, so that reading it says how to convert it.
+        return "".join(file.names[:1]).split(".")[0] == "pandas"
     return file.kind in files.TABULAR and any(name.endswith(RESPONSE) for name in file.names)
 
 

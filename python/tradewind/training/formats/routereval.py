@@ -44,13 +44,13 @@ def read(source: Source) -> Tables:
         raise UsageError(f"{file.path.name}, {source.part}: {error!r} is not as RouterEval writes it", str(file.path)) from None
     for split, asked, given in zip(SPLITS, texts, scores, strict=True):
         _check(f"{file.path.name}, {source.part}, {split}_score", asked, given, len(models))
-    ids = np.array([f"{split}/{number}" for split, asked in zip(SPLITS, texts, strict=True) for number in range(len(asked))])
+    ids = [f"{split}/{number}" for split, asked in zip(SPLITS, texts, strict=True) for number in range(len(asked))]
     every = np.concatenate(scores)
     prompts = [str(text) for asked in texts for text in asked.tolist()]
     return Tables(
-        {"query_id": ids.tolist(), "prompt": prompts, "query_text": prompts, "task": [source.name] * len(ids)},
+        {"query_id": ids, "prompt": prompts, "query_text": prompts, "task": [source.name] * len(ids)},
         {
-            "query_id": np.repeat(ids, len(models)).tolist(),
+            "query_id": [key for key in ids for _ in models],
             "model": models * len(ids),
             "score": every.ravel().tolist(),
             "cost_usd": [None] * every.size,
