@@ -567,6 +567,11 @@ REFUSED: dict[str, tuple[str, Any, tuple[str, ...]]] = {
         json.dumps([{**predictions()[0], "accuracy": None, "cost": None}]),
         ("ours.json has no graded answer", "llm_evaluation"),
     ),
+    "RouterArena has two texts of one index": (
+        "ours.json",
+        json.dumps([predictions()[0], {**predictions()[1], "prompt": "What?"}]),
+        ("ours.json, entry 2, column `prompt`: `What?`", "the text that `AIME_0` had before"),
+    ),
     "predictions are no array": ("ours.json", "{}", ("ours.json is not a JSON array",)),
 }
 
@@ -690,6 +695,18 @@ def test_the_evals_of_routellm_are_one_set(tmp_path: Path) -> None:
     (evals / "mt_bench" / "question.jsonl").unlink()
     with pytest.raises(UsageError, match=r"question\.jsonl of MT-Bench must lie beside"):
         datasets.load(tmp_path, "evals", {})
+
+
+def test_what_routerarena_has_not_graded_is_left_out(tmp_path: Path) -> None:
+    """As `parallel_inference.py` writes it first, here with a prompt of the robustness split."""
+    routerarena_cached(tmp_path, "ours")
+    file = tmp_path / "ours" / "small.jsonl"
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines[0] |= {"question": "Waht is 2 + 3?", "evaluation_result": None}
+    write(file, lines)
+    found = datasets.load(tmp_path, "ours", {})
+    assert (found.texts, set(found.tasks)) == (PROMPTS, {"AIME"})
+    np.testing.assert_array_equal(found.score[0], [1.0, 1.0, np.nan])
 
 
 def test_the_first_of_routerbench_rows_with_one_id_counts(tmp_path: Path) -> None:

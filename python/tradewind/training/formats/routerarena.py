@@ -35,18 +35,19 @@ def _is_predicted(file: File) -> bool:
 
 
 def read(source: Source) -> Tables:
-    """Answers that are not graded yet are left out; several runs of one answer are samples of it."""
+    """Answers that are not graded yet are left out, and what was asked for them: a cache may hold one index with the prompts
+    of a robustness run, too. Several runs of one answer are samples of it."""
     questions: dict[str, Question] = {}
     answers = []
     for file in source.files:
-        take = _predicted if _is_predicted(file) else _cached
+        take, prompt = (_predicted, "prompt") if _is_predicted(file) else (_cached, "question")
         for row in files.records(file):
             question, answer = take(row)
-            known = questions.setdefault(question.id, question)
-            if known != question:
-                row.refuse("question", question.text, f"the text that `{question.id}` had before")
-            if answer is not None:
-                answers.append(answer)
+            if answer is None:
+                continue
+            if questions.setdefault(question.id, question) != question:
+                row.refuse(prompt, question.text, f"the text that `{question.id}` had before")
+            answers.append(answer)
     if not answers:
         message = f"{source.path.name} has no graded answer: run RouterArena's `llm_evaluation` on it first"
         raise UsageError(message, str(source.path))
