@@ -448,7 +448,7 @@ REFUSED: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "a column is missing": (
         "ours.csv",
         [{"prompt": "Why?", "model": "small"}],
-        ("ours.csv lacks `score`", "`prompt`, `model`"),
+        ("ours.csv lacks `score`; it has `model`, `prompt`",),
     ),
     "a column is not known": ("ours.csv", [row(cost=1)], ("ours.csv, row 1", "unknown column `cost`", "`cost_usd`")),
     "a score is above 1": (
@@ -633,7 +633,7 @@ def test_one_file_is_a_set_of_its_own(tmp_path: Path) -> None:
     long(".csv")(tmp_path, "ours")
     assert datasets.available(tmp_path / "ours.csv") == ["ours"]
     assert datasets.load(tmp_path / "ours.csv", "ours", {}).texts == PROMPTS
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"absent\.csv holds no data set: No such file"):
         datasets.available(tmp_path / "absent.csv")
 
 

@@ -73,7 +73,7 @@ def _folder(data: Path) -> list[Path]:
     try:
         return list(data.iterdir())
     except OSError as error:
-        raise UsageError(f"{data} cannot be read: {error.strerror}", str(data)) from None
+        raise UsageError(f"{data} holds no data set: {error.strerror}", str(data)) from None
 
 
 def _parts(path: Path) -> tuple[str, ...]:

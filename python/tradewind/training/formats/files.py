@@ -117,7 +117,7 @@ def need(file: File, needed: Sequence[str]) -> None:
     """Raises `UsageError` where a file lacks a column."""
     missing = [name for name in needed if name not in file.names]
     if missing:
-        raise UsageError(f"{file.path.name} lacks {listed(missing)}; it has {listed(file.names)}", str(file.path))
+        raise UsageError(f"{file.path.name} lacks {listed(missing)}; it has {listed(sorted(file.names))}", str(file.path))
 
 
 @dataclass(frozen=True)
