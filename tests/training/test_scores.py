@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tradewind.training import metrics
+from tradewind.training.scores import bootstrap, frontier, llmrouterbench, routellm, routerbench
 
 
 def test_the_hull_keeps_what_is_worth_its_price() -> None:
@@ -13,18 +13,18 @@ def test_the_hull_keeps_what_is_worth_its_price() -> None:
     quality = np.array([0.2, 0.3, 0.8, 0.7, 0.4, 0.1])
     # 2 and 2.5 lie under the line from (1, .2) to (3, .8); 4 costs more than 3 and is worse; the second 1 is
     # worse.
-    assert metrics.hull(cost, quality).tolist() == [0, 2]
+    assert frontier.hull(cost, quality).tolist() == [0, 2]
 
 
 def test_the_hull_of_models_of_one_price_is_the_best_of_them() -> None:
-    assert metrics.hull(np.array([1.0, 1.0]), np.array([0.4, 0.6])).tolist() == [1]
+    assert frontier.hull(np.array([1.0, 1.0]), np.array([0.4, 0.6])).tolist() == [1]
 
 
 def test_aiq_is_the_mean_height_of_the_curve() -> None:
     cost, quality = np.array([[1.0, 3.0]]), np.array([[0.2, 0.8]])
 
     def area(low: float, high: float) -> float:
-        return float(metrics.aiq(cost, quality, np.array([low]), np.array([high]))[0])
+        return float(routerbench.aiq(cost, quality, np.array([low]), np.array([high]))[0])
 
     assert area(1, 3) == pytest.approx(0.5)
     # Right of the last point it stays at .8: (2 · .5 + 2 · .8) / 4.
@@ -35,15 +35,15 @@ def test_aiq_is_the_mean_height_of_the_curve() -> None:
 
 def test_the_saving_is_read_where_the_curve_reaches_the_best_single_model() -> None:
     cost, quality = np.array([[1.0, 3.0]]), np.array([[0.2, 0.8]])
-    assert metrics.cost_at(cost, quality, np.array([0.5])) == pytest.approx([2.0])
-    assert metrics.saved(cost, quality, np.array([4.0]), np.array([0.5])) == pytest.approx([0.5])
-    assert metrics.saved(cost, quality, np.array([4.0]), np.array([0.9])) == pytest.approx([0.0])
+    assert frontier.cost_at(cost, quality, np.array([0.5])) == pytest.approx([2.0])
+    assert llmrouterbench.saved(cost, quality, np.array([4.0]), np.array([0.5])) == pytest.approx([0.5])
+    assert llmrouterbench.saved(cost, quality, np.array([4.0]), np.array([0.9])) == pytest.approx([0.0])
 
 
 def test_the_oracle_takes_the_cheapest_among_equals() -> None:
     score = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     cost = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
-    best, paid = metrics.oracle(score, cost)
+    best, paid = routerbench.oracle(score, cost)
     assert best.tolist() == [1.0, 0.0]
     assert paid.tolist() == [2.0, 1.0]
 
@@ -62,19 +62,19 @@ ONCE = np.ones((1, 4))
     ],
 )
 def test_the_call_curve_of_a_pair(gain: list[float], apgr: float, cpt50: float, cpt80: float) -> None:
-    curve = metrics.call_curve(ONCE, np.array(gain), WEAK, STRONG)
-    assert metrics.apgr(curve) == pytest.approx([apgr])
-    assert metrics.cpt(curve, 0.5) == pytest.approx([cpt50])
-    assert metrics.cpt(curve, 0.8) == pytest.approx([cpt80])
+    curve = routellm.call_curve(ONCE, np.array(gain), WEAK, STRONG)
+    assert routellm.apgr(curve) == pytest.approx([apgr])
+    assert routellm.cpt(curve, 0.5) == pytest.approx([cpt50])
+    assert routellm.cpt(curve, 0.8) == pytest.approx([cpt80])
 
 
 def test_utility_is_quality_in_money_less_cost() -> None:
-    found = metrics.wtp_utility(np.ones((1, 2)), 0.1, np.array([1.0, 0.0]), np.array([0.02, 0.01]))
+    found = routerbench.wtp_utility(0.1, np.array([0.5]), np.array([0.015]))
     assert found == pytest.approx([0.05 - 0.015])
 
 
 def test_the_interval_of_a_mean_is_near_the_textbook_one() -> None:
     values = np.random.default_rng(0).normal(size=400)
-    found = metrics.interval(metrics.mean(metrics.draws(400, 1), values))
+    found = bootstrap.interval(bootstrap.mean(bootstrap.draws(400, 1), values))
     assert found.value == pytest.approx(values.mean())
     assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.15)
