@@ -33,8 +33,7 @@ from tradewind.training.datasets import DataSet
 from tradewind.training.estimators import task_mean
 from tradewind.training.fitting import Given, Routers
 from tradewind.training.routing import WILLINGNESS, ProductionRouter, Router
-from tradewind.training.scores import bootstrap
-from tradewind.training.scores.measure import Scores, measure
+from tradewind.training.scores import Scores, bootstrap, measure
 from tradewind.training.splits import Split
 
 Floats = npt.NDArray[np.float64]

@@ -22,7 +22,8 @@ def delta_ibc(mixed: Points, small: Points, large: Points) -> Floats:
     """
     spent, bought = mixed.cost - small.cost, mixed.quality - small.quality
     dearer, better = large.cost - small.cost, large.quality - small.quality
-    exists = (spent > 0) & (dearer > 0) & (better > 0)
+    # Sums of the same costs in another order differ in the last digit, and are nothing spent.
+    exists = (dearer > 0) & (better > 0) & (spent > 1e-9 * dearer)
     by_base = bought * dearer / np.where(exists, spent * better, 1.0)
     return np.where(exists, by_base - 1, np.nan)
 

@@ -53,9 +53,9 @@ def ece(weights: Floats, forecast: Floats, score: Floats, bins: int = BINS) -> F
 
     Even a perfect forecaster has |…| > 0 in a finite bin. As in Kumar et al. 2019 (arXiv:1909.10155;
     `normal_debiased_ce` in their repository), the mean score of a bin is taken as normal round what was observed, and
-    the expected excess is subtracted; the folded normal gives it in closed form. Not below 0. Cells count as
-    independent, which subtracts too little rather than too much. Bins are those of the sample in every draw; equal
-    forecasts share one.
+    the expected excess is subtracted; the folded normal gives it in closed form. That takes away two fifths of what
+    chance adds where nothing is wrong, and all of it where much is. Not below 0. Cells count as independent, which
+    subtracts too little rather than too much. Bins are those of the sample in every draw; equal forecasts share one.
     """
     edges = np.quantile(forecast, np.linspace(0, 1, bins + 1)[1:-1])
     bin_of = np.searchsorted(edges, forecast, side="left")
