@@ -19,12 +19,12 @@ def config(folder: Path, policy: str = UTILITY, models: Iterable[str] = MODELS, 
     lines = ["apiVersion: tradewind.dev/v1alpha1", "kind: ModelPool", "metadata: {name: chat}", "spec:", "  models:"]
     for name in models:
         given, taken = routing.PRICES[name]
-        context = 200 if name == "small" else 32768
+        context = 64 if name == "small" else 32768
         lines += [
             f"  - name: {name}",
             '    upstream: {url: "http://127.0.0.1:4100/v1"}',
             f'    price: {{inputPerMillion: "{given}", outputPerMillion: "{taken}"}}',
-            f"    limits: {{contextTokens: {context}, outputTokens: 128}}",
+            f"    limits: {{contextTokens: {context}, outputTokens: 64}}",
             f"    quality: {{profile: {name}}}",
         ]
     lines += ["---", "apiVersion: tradewind.dev/v1alpha1", "kind: RoutingPolicy", "metadata: {name: default}", "spec:"]

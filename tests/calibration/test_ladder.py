@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pool
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tradewind.artifacts.plan import Constraints, Route
 from tradewind.calibration import calibrate, dials, inputs
 from tradewind.calibration.deciding import Decided, Ints
-from tradewind.calibration.dials import willingness
+from tradewind.calibration.dials import floor, willingness
 from tradewind.calibration.inputs import Inputs
 from tradewind.calibration.ladder import BILLIONTHS, decimal, shortest
 from tradewind.calibration.log import Call
@@ -46,17 +47,38 @@ def decided(quality: np.ndarray, cost: np.ndarray, setting: int) -> Decided:
     return Decided(names, calls, (ROUTE.id,) * n, quality, cost, ({},) * n, rankings, np.zeros(n, np.bool_))
 
 
+@settings(max_examples=50)
 @given(tables(), st.lists(SETTINGS, max_size=5))
 def test_the_ladder_of_the_willingness_chooses_the_largest_utility(
-    table: tuple[np.ndarray, np.ndarray], settings: list[int]
+    table: tuple[np.ndarray, np.ndarray], others: list[int]
 ) -> None:
     ends = [decided(*table, setting) for setting in dials.TABLE["utility"].ends]
     ladder = willingness.climb(ROUTE, ends)
     beside = [around for at in ladder.at.tolist() if at < 10**12 for around in (at - 1, at, at + 1)]
-    for setting in (*settings, *beside):
+    for setting in (*others, *beside):
         assert ladder.chosen(setting).tolist() == decided(*table, setting).chosen.tolist()
 
 
+@settings(max_examples=50)
+@given(tables(), st.lists(st.integers(0, BILLIONTHS), max_size=5))
+def test_the_ladder_of_the_floor_chooses_the_cheapest_that_reaches_it(
+    table: tuple[np.ndarray, np.ndarray], others: list[int]
+) -> None:
+    quality, cost = table
+    relaxing = replace(ROUTE, constraints=Constraints(when_unsatisfied="best_effort"))
+
+    def expected(setting: int) -> list[int]:
+        missing = np.maximum(np.float32(setting / BILLIONTHS) - quality, 0)
+        orders = np.lexsort((np.broadcast_to(np.arange(quality.shape[1]), quality.shape), -quality, cost, missing), axis=1)
+        return [int(order[0]) for order in orders]
+
+    ranked = replace(decided(quality, cost, 0), rankings=tuple((column, *range(quality.shape[1])) for column in expected(0)))
+    ladder = floor.climb(relaxing, [ranked])
+    for setting in (*others, *(around for at in ladder.at.tolist() for around in (at - 1, at, min(at + 1, BILLIONTHS)))):
+        assert ladder.chosen(setting).tolist() == expected(setting)
+
+
+@settings(max_examples=50)
 @given(tables())
 def test_quality_and_cost_and_the_share_of_dear_calls_rise_with_the_willingness(table: tuple[np.ndarray, np.ndarray]) -> None:
     quality, cost = table
