@@ -141,7 +141,7 @@ def test_what_cannot_be_reached_is_status_1_with_what_can(
         "calibrate", "--log", log, "--config", config, "--predictor", predictor_folder, "--quality-floor", "0.99"
     )
     assert status == 1
-    assert f"a mean forecast quality of 0.99: this cannot be reached. From {found['achievable']['low']:.6g} to" in out
+    assert f"A mean forecast quality of 0.99: this cannot be reached. From {found['achievable']['low']:.6g} to" in out
 
 
 def test_a_saving_is_measured_on_the_calls_that_the_baseline_could_answer(

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tradewind.calibration.goals import Goal
 
 WANTED = {
-    "share": "{:.4g} of the calls to another model than their cheapest",
-    "saving": "{:.4g} of the baseline's cost saved",
-    "quality_floor": "a mean forecast quality of {:.4g}",
+    "share": "{target:.4g} of the calls to {of}",
+    "saving": "{target:.4g} of the cost of always calling {baseline} saved",
+    "quality_floor": "A mean forecast quality of {target:.4g}",
 }
 """By kind of goal."""
 
@@ -118,15 +118,15 @@ def before_and_after(document: dict[str, Any]) -> Table:
 def sentences(document: dict[str, Any]) -> list[str]:
     """What was found, in words."""
     goal, interval, can = document["goal"], document["interval"], document["achievable"]
-    wanted = WANTED[goal["kind"]].format(goal["target"])
-    if goal["of"]:
-        wanted = f"{goal['target']:.4g} of the calls to {goal['of']}"
+    of = goal["of"] or "another model than their cheapest"
+    wanted = WANTED[goal["kind"]].format(target=goal["target"], of=of, baseline=document["baseline"])
     name = document["field"]
     if document["met"]:
-        return [
-            f"{wanted}: this is reached at {name} {document['value']} (95 %: {interval['low']:.9g} to {interval['high']:.9g}). "
-            f"It can be reached in {document['met_in_samples']:.0%} of samples of the calls."
-        ]
+        between = f"{interval['low']:.9g} to {interval['high']:.9g}"
+        said = [f"{wanted}: this is reached at {name} {document['value']} (95 %: {between})."]
+        if document["met_in_samples"] < 1:
+            said.append(f"In {1 - document['met_in_samples']:.1%} of samples of these calls it cannot be reached.")
+        return said
     within = can["low"] <= goal["target"] <= can["high"]
     why = "calls move together" if within else f"{document['movable']} of {document['n']} calls depend on {name}"
     return [

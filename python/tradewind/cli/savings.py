@@ -101,14 +101,9 @@ def curve_table(curve: list[dict[str, Any]]) -> Table:
 
 
 def sentences(document: dict[str, Any]) -> list[str]:
-    """What the table means, and what it does not."""
+    """What the tables mean, and what they do not."""
     name, cannot, seen = _name(document["baseline"]), document["baseline_cannot"], document["observed"]
-    said = []
-    for row in document["policies"]:
-        worth = f", where a perfect answer is worth ${row['willingness_to_pay_usd']:g} more than a useless one"
-        floor = f", with the floor {row.get('min_quality', 0):g}"
-        more = worth if "willingness_to_pay_usd" in row else floor if "min_quality" in row else ""
-        said.append(f"{row['calls']} calls by policy {row['policy']}, strategy {row['strategy']}{more}.")
+    said = [summary(document, name), *(policy(row) for row in document["policies"])]
     if cannot["n"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in cannot["reasons"].items())
         said.append(f"{cannot['n']} calls are not compared, because {name} could not have answered them: {reasons}.")
@@ -124,12 +119,34 @@ def sentences(document: dict[str, Any]) -> list[str]:
     return said
 
 
+def summary(document: dict[str, Any], name: str) -> str:
+    """The figures in one sentence."""
+    always, instead, before, after = (
+        document[figure]["value"] for figure in ("baseline_cost_usd", "routed_cost_usd", "baseline_quality", "routed_quality")
+    )
+    return (
+        f"Always calling {name} would have cost ${always:.6f}, routing ${instead:.6f}; "
+        f"answers are forecast to be good with {before:.1%} and {after:.1%}."
+    )
+
+
+def policy(row: dict[str, Any]) -> str:
+    """Which calls a policy took, and where its dial stands."""
+    more = ""
+    if "willingness_to_pay_usd" in row:
+        more = f", where a perfect answer is worth ${row['willingness_to_pay_usd']:g} more than a useless one"
+    if "min_quality" in row:
+        more = f", with the floor {row['min_quality']:g}"
+    return f"{row['calls']} calls by policy {row['policy']}, strategy {row['strategy']}{more}."
+
+
 def left_out(console: Console, unusable: dict[str, Any]) -> None:
-    """Lines that could not be used, the first of each reason by its place."""
+    """Lines that could not be used: how many for each reason, and the first of them."""
     for reason, count in unusable["reasons"].items():
-        first = next(line for line in unusable["lines"] if line["code"] == reason)
-        lines = f"{count} line{'' if count == 1 else 's'} left out"
-        console.print(f"{lines}, {reason}; the first is {first['place']}: {first['message']}", markup=False, soft_wrap=True)
+        lines = f"{count} line{'' if count == 1 else 's'} left out, {reason}"
+        listed = (line for line in unusable["lines"] if line["code"] == reason)
+        example = next((f"; the first is {line['place']}: {line['message']}" for line in listed), "")
+        console.print(lines + example, markup=False, soft_wrap=True)
 
 
 def dollars(interval: dict[str, float | None]) -> str:
