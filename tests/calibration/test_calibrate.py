@@ -171,7 +171,7 @@ def test_people_get_the_line_for_their_policy(tradewind: Tradewind, predictor_fo
     found = check(tradewind, log, config, predictor_folder, "--share", "30%")
     status, out, _ = tradewind("calibrate", "--log", log, "--config", config, "--predictor", predictor_folder, "--share", "30%")
     assert status == 0
-    assert f"Into the spec of policy default/default:\n  {found['yaml']}\n" in out
+    assert f"For the spec of policy default/default, beside what else it has:\n  {found['yaml']}\n" in out
     assert f'willingnessToPayUSD: "{found["value"]}"' in found["yaml"]
     assert "0.3 of the calls to another model than their cheapest: this is reached at willingness_to_pay_usd" in out
 

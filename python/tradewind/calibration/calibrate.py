@@ -199,13 +199,13 @@ def curve(ladder: Ladder, pool: Pool, goal: Goal) -> Curve:
 def search(over: Curve, goal: Goal, seed: int) -> Found:
     """The setting that reaches the goal, and where it lies in samples of the calls."""
     calls = len(over.start)
-    # In a sample a call may count several times.
     settings: list[float] = []
     met: list[bool] = []
     for weights in bootstrap.draws(calls, seed):
         # A sample may leave out every call that the baseline has a cost for.
         if not weights @ over.whole:
             continue
+        # In a sample a call may count several times.
         index, reached = goal.pick(over.values(weights), weights.max() / calls)
         settings.append(over.setting(index))
         met.append(reached)

@@ -124,12 +124,11 @@ def observed(prepared: Prepared, decided: Decided, given: Inputs) -> dict[str, A
     told = [(row, call.observed) for row, call in enumerate(decided.calls) if call.observed is not None]
     if not told:
         return None
-    names = {name: column for column, id in enumerate(decided.models) for name in (id.split("/", 2)[2], id)}
     cost = forecast = 0.0
     compared = 0
     for row, seen in told:
-        column = names.get(seen.model)
-        if column is None or np.isnan(decided.quality[row, column]):
+        column = candidate(decided, row, seen.model)
+        if column is None:
             continue
         spent = seen.cost_usd
         if spent is None and seen.input_tokens is not None and seen.output_tokens is not None:
@@ -139,6 +138,16 @@ def observed(prepared: Prepared, decided: Decided, given: Inputs) -> dict[str, A
             cost += spent
             forecast += float(decided.cost_nanousd[row, column]) / 1e9
     return {"calls": len(told), "n": compared, "cost_usd": cost, "forecast_cost_usd": forecast}
+
+
+def candidate(decided: Decided, row: int, name: str) -> int | None:
+    """Column of a call's candidate by id or name; `None` where there is none, or more than one."""
+    found = [
+        column
+        for column in np.flatnonzero(~np.isnan(decided.quality[row])).tolist()
+        if name in (decided.models[column], decided.models[column].split("/", 2)[2])
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def curve_of(prepared: Prepared, compared: Comparison, given: Inputs) -> list[dict[str, Any]]:

@@ -94,7 +94,7 @@ def show(document: dict[str, Any]) -> None:
         console.print(f"{count} calls are taken by policy {other}, and do not count here", markup=False, soft_wrap=True)
     left_out(console, document["unusable"])
     if document["yaml"] is not None:
-        console.print(f"Into the spec of policy {document['policy']}:", markup=False, soft_wrap=True)
+        console.print(f"For the spec of policy {document['policy']}, beside what else it has:", markup=False, soft_wrap=True)
         console.print(f"  {document['yaml']}", markup=False, soft_wrap=True)
 
 
