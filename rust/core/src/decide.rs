@@ -46,7 +46,7 @@ pub fn decide_request(
 fn predict(view: &RouteView<'_>, request: &Request<'_>, live: &LiveView<'_>) -> Result<Prediction, Error> {
     // A turn without words of the user's own continues the task that the session's last prediction was made for.
     match live.last_prediction {
-        Some(last) if !request.own_turn && last.dimensions() == view.route.predictor.dimensions() => Ok(last.clone()),
+        Some(last) if !request.own_turn && last.predictor == *view.route.predictor.digest() => Ok(last.prediction.clone()),
         _ => view.route.predictor.predict(&Features::of(&request.text)),
     }
 }

@@ -1,6 +1,6 @@
 //! State between requests, as a decision reads it. The readings used are copied into the decision, so that it replays.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,13 +55,22 @@ impl Readings for Unknown {
     }
 }
 
+/// What a predictor last said of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Last {
+    /// The predictor's digest: another one would read its values as something else.
+    pub predictor: Arc<str>,
+    /// What it said.
+    pub prediction: Prediction,
+}
+
 /// A cheap view of the live state for one call.
 #[derive(Clone, Copy)]
 pub struct LiveView<'a> {
     /// Per model.
     pub models: &'a dyn Readings,
     /// The session's last prediction, for a turn that brings no text of its own.
-    pub last_prediction: Option<&'a Prediction>,
+    pub last_prediction: Option<&'a Last>,
 }
 
 impl LiveView<'_> {

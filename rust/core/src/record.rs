@@ -222,9 +222,9 @@ pub fn decide_again(plan: &Plan, capture: &Capture) -> Result<Decision, Error> {
     let details: &dyn Details = reread.as_ref().map_or(&inputs.read, |reread| reread);
     let view = plan.find(&Asked { namespace, identity: &identity, model: &inputs.model, facts: &inputs.facts, details })?;
     let prediction = if **view.route.predictor.digest() == *inputs.predictor {
-        inputs
-            .prediction()
-            .ok_or_else(|| Error::new(Code::InvalidRequest, "capture.inputs.prediction", "the recorded prediction cannot be read"))?
+        let recorded = inputs.prediction();
+        let unread = || Error::new(Code::InvalidRequest, "capture.inputs.prediction", "the recorded prediction cannot be read");
+        view.route.predictor.accept(recorded.ok_or_else(unread)?)?
     } else {
         let request = request.as_ref().ok_or_else(|| {
             let message = "the plan has another predictor, and the text of this call was not kept";

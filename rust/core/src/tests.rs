@@ -1,12 +1,12 @@
 //! `decide`, `resume` and `record` together, as the gateway and `replay` use them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::json;
 
 use crate::{
     Attempt, Call, Code, Decision, Dials, Error, Hints, Identity, LiveView, Now, Step, decide, fixture,
-    live::Reading,
+    live::{Last, Reading},
     plan::Plan,
     record::{self, Capture, CaptureKind},
     resume,
@@ -69,8 +69,12 @@ fn a_turn_without_words_inherits_the_sessions_prediction() {
     let plan = plan();
     let first = check(&plan, &fixture::body(""), &LiveView::UNKNOWN, Dials::default());
     let turn = r#"{"model":"auto","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y"},{"role":"user","content":"Continue."}]}"#;
-    let inherited = check(&plan, turn, &LiveView { last_prediction: Some(&first.prediction), ..LiveView::UNKNOWN }, Dials::default());
-    assert_eq!(inherited.prediction, first.prediction);
+    let inherited = |predictor: &Arc<str>| {
+        let last = Last { predictor: Arc::clone(predictor), prediction: first.prediction.clone() };
+        check(&plan, turn, &LiveView { last_prediction: Some(&last), ..LiveView::UNKNOWN }, Dials::default()).prediction
+    };
+    assert_eq!(inherited(&first.predictor), first.prediction);
+    assert_ne!(inherited(&"sha256:another".into()), first.prediction);
     assert_ne!(check(&plan, turn, &LiveView::UNKNOWN, Dials::default()).prediction, first.prediction);
 }
 

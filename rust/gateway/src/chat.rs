@@ -11,6 +11,7 @@ use tradewind_core::{
     Call, Code, Decision, Dials, Error, Now, Step,
     call::{MAX_COST, WILLINGNESS_TO_PAY},
     decide::{Hints, decide_request},
+    live::Last,
     parse::{self, Request},
     resume,
 };
@@ -73,8 +74,8 @@ async fn run(
     let decision = match decide(engine, routing, headers, call, request) {
         Ok(Decided { decision, dials, session }) => {
             if let Some(session) = session {
-                let prediction = Arc::new(decision.prediction.clone());
-                engine.sessions().remember(&call.identity.tenant, session, prediction, Instant::now());
+                let last = Last { predictor: Arc::clone(&decision.predictor), prediction: decision.prediction.clone() };
+                engine.sessions().remember(&call.identity.tenant, session, Arc::new(last), Instant::now());
             }
             let decision = Arc::new(decision);
             account.decided(Arc::clone(&decision), dials);

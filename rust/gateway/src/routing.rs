@@ -8,10 +8,9 @@ use std::{
 
 use tradewind_core::{
     Plan, digest,
-    live::{LiveView, Reading, Readings},
+    live::{Last, LiveView, Reading, Readings},
     money::Price,
     plan::{Compiled, Model, Problem, Severity},
-    predict::Prediction,
 };
 
 use crate::{
@@ -80,7 +79,7 @@ impl Routing {
 
     /// The live state as the core reads it.
     #[must_use]
-    pub fn live<'a>(&'a self, last_prediction: Option<&'a Prediction>) -> LiveView<'a> {
+    pub fn live<'a>(&'a self, last_prediction: Option<&'a Last>) -> LiveView<'a> {
         LiveView { models: self, last_prediction }
     }
 

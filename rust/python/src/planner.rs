@@ -17,6 +17,7 @@ use tradewind_core::{
     features::Features,
     plan::{self, CAPABILITIES, DIALECTS, Predictors, Problem},
     policy,
+    predict::{Graph, Input, KINDS, Predictor},
     record::{self, Capture},
     strategy,
 };
@@ -146,6 +147,8 @@ impl Planner {
         parts.set_item("latent", prediction.latent())?;
         parts.set_item("length", prediction.length())?;
         parts.set_item("similarity", prediction.similarity())?;
+        parts.set_item("quality", prediction.quality())?;
+        parts.set_item("output_tokens", prediction.output_tokens())?;
         Ok(parts)
     }
 
@@ -220,13 +223,27 @@ fn fnv(bytes: &[u8]) -> u64 {
 #[pyfunction]
 pub fn check_plan(py: Python<'_>, plan: Vec<u8>, predictors: Vec<Vec<u8>>) -> PyResult<String> {
     py.detach(|| {
-        let predictors = load(&predictors, "native", None).map_err(raise)?;
+        let checked = |file: &Vec<u8>| Predictor::checked(file).map(|predictor| (predictor.digest().to_string(), Arc::new(predictor)));
+        let predictors: Predictors = predictors.iter().map(checked).collect::<Result<_, _>>().map_err(raise)?;
         let problems = match plan::compile(&plan, &predictors) {
             Ok(compiled) => compiled.warnings,
             Err(problems) => problems,
         };
         serde_json::to_string(&problems).map_err(internal)
     })
+}
+
+/// What an ONNX file is as a predictor, as JSON: `{kind, inputs, models, output_tokens}`; `models` is 0 for the microsecond tier.
+#[pyfunction]
+pub fn describe_graph(py: Python<'_>, file: &[u8]) -> PyResult<String> {
+    let described = py.detach(|| {
+        let graph = Graph::read(file)?;
+        let inputs: Vec<&str> = graph.inputs().iter().copied().map(Input::name).collect();
+        let dimensions = graph.dimensions();
+        let (models, output_tokens) = (dimensions.quality, dimensions.output_tokens > 0);
+        Ok(json!({"kind": graph.kind(), "inputs": inputs, "models": models, "output_tokens": output_tokens}))
+    });
+    Ok(described.map_err(raise)?.to_string())
 }
 
 /// The id that a plan source has once it is compiled: of its canonical form.
@@ -250,7 +267,8 @@ pub fn error_codes() -> PyResult<String> {
     serde_json::to_string(&rows).map_err(internal)
 }
 
-/// The tables of the core as JSON, for enums, docs and conformance tests: strategies, policies, capabilities, dialects, executors.
+/// The tables of the core as JSON, for enums, docs and conformance tests: strategies, policies, kinds of graphs, capabilities, dialects,
+/// executors.
 #[pyfunction]
 pub fn tables() -> PyResult<String> {
     let mut tables = Map::new();
@@ -258,6 +276,7 @@ pub fn tables() -> PyResult<String> {
         |rows: Vec<(&str, &str)>| Value::Array(rows.into_iter().map(|(name, about)| json!({"name": name, "about": about})).collect());
     tables.insert("strategies".into(), rows(strategy::TABLE.iter().map(|entry| (entry.name, entry.about)).collect()));
     tables.insert("policies".into(), rows(policy::TABLE.iter().map(|entry| (entry.name, entry.about)).collect()));
+    tables.insert("graphs".into(), rows(KINDS.to_vec()));
     tables.insert("capabilities".into(), json!(CAPABILITIES));
     tables.insert("dialects".into(), json!(DIALECTS));
     tables.insert("executors".into(), json!(Executor::NAMES));
