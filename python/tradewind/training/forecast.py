@@ -25,7 +25,6 @@ class Parameters:
     outer_radius: float
     difficulty_beyond: float
     deviation_blend: float
-    temperature: float
     prior_sd: float
 
 
@@ -41,13 +40,16 @@ class Prediction:
     """[n, L]"""
     similarity: Floats
     """[n, C]"""
+    topics: Floats
+    """[n, T]: π"""
 
     def __len__(self) -> int:
         return len(self.difficulty)
 
     def take(self, rows: npt.NDArray[Any]) -> Prediction:
         """The same with these rows only."""
-        return Prediction(self.difficulty[rows], self.latent[rows], self.length[rows], self.similarity[rows])
+        parts = (getattr(self, name)[rows] for name in self.__dataclass_fields__)
+        return Prediction(*parts)
 
 
 def nearness(prediction: Prediction, parameters: Parameters) -> Floats:
@@ -56,14 +58,6 @@ def nearness(prediction: Prediction, parameters: Parameters) -> Floats:
     span = parameters.outer_radius - parameters.inner_radius
     near: Floats = np.clip((parameters.outer_radius - distance) / span, 0, 1)
     return near
-
-
-def cluster_weights(prediction: Prediction, parameters: Parameters) -> Floats:
-    """π [n, C] = softmax(similarity / temperature)"""
-    scaled = (prediction.similarity - prediction.similarity.max(axis=1, keepdims=True)) / parameters.temperature
-    weight = np.exp(scaled)
-    found: Floats = weight / weight.sum(axis=1, keepdims=True)
-    return found
 
 
 def kept_difficulty(prediction: Prediction, parameters: Parameters) -> Floats:
@@ -80,7 +74,7 @@ def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence
     return near * (
         blend * (prediction.latent @ _columns([p.latent for p in profiles], prediction.latent.shape[1]))
         + (1 - blend)
-        * (cluster_weights(prediction, parameters) @ _columns([p.clusters for p in profiles], prediction.similarity.shape[1]))
+        * (prediction.topics @ _columns([p.clusters for p in profiles], prediction.topics.shape[1]))
     )
 
 

@@ -59,5 +59,5 @@ def fitted_profiles(graph: bytes, known: Mapping[str, Profile], data: DataSet, n
     abilities = [profile.bias for profile in known.values()]
     expected = float(np.mean(abilities)) if abilities else 0.0
     clusters = [profile.clusters for profile in known.values() if profile.clusters]
-    common = np.mean(clusters, axis=0) if clusters else np.zeros(prediction.similarity.shape[1])
+    common = np.mean(clusters, axis=0) if clusters else np.zeros(prediction.topics.shape[1])
     return {name: profiles.fresh(seen(name), expected, offset, common, CLUSTER_SD) for name in names}

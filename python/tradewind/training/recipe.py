@@ -27,7 +27,7 @@ TUNED_SHARE = 0.2
 """of the training stems, held out while settings are chosen"""
 TASK_FOLDS = 4
 LARGE_TASK = 300
-CLUSTER_SDS = (0.02, 0.05, 0.1)
+CLUSTER_SDS = (0.02, 0.05, 0.1, 0.2, 0.4)
 HARM = 10.0
 """How much more harm counts than good"""
 MINIMUM_SET = 100

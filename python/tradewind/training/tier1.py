@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.artifacts.plan import Profile
-from tradewind.training import deviations, forecast, heads, profiles, scale
+from tradewind.training import deviations, forecast, heads, profiles, scale, topics
 from tradewind.training.corpus import Corpus, Encoder, Material, Own
 from tradewind.training.datasets import DataSet
 from tradewind.training.deviations import Latents, LatentSettings, LatentTask
 from tradewind.training.forecast import Parameters, Prediction
 from tradewind.training.heads import Answers, Heads, HeadSettings
 from tradewind.training.scale import Scale
+from tradewind.training.topics import Topics, TopicSettings
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -37,7 +38,7 @@ class Settings:
     heads: HeadSettings = field(default_factory=HeadSettings)
     latents: LatentSettings = field(default_factory=LatentSettings)
     clusters: int = 64
-    temperature: float = 0.05
+    topics: TopicSettings = field(default_factory=TopicSettings)
     cluster_sd: float = 0.05
     deviation_blend: float = 0.0
     difficulty_beyond: float = 0.3
@@ -73,6 +74,7 @@ class Tier1:
     latents: Latents
     centroids: Singles
     """[D, C]"""
+    topics: Topics
     parameters: Parameters
     profiles: Mapping[str, Profile]
     scale: Scale
@@ -81,7 +83,7 @@ class Tier1:
         """The graph's outputs, from encoded texts [n, D + F]."""
         z = x[:, : self.encoder.dimensions]
         latent, length = self.latents.outputs(z)
-        found = (self.heads.difficulty(x), latent, length, z @ self.centroids)
+        found = (self.heads.difficulty(x), latent, length, z @ self.centroids, self.topics.weights(x))
         return Prediction(*(part.astype(np.float64) for part in found))
 
 
@@ -107,10 +109,22 @@ def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator,
     answers = heads.stack([*exam_answers(materials, joint), *own_answers(corpus.own, settings.trust * kept, settings)])
     trained = heads.fit(answers, dimensions, settings.heads, rng, progress).scaled(settings.trust)
     blank = Latents(*(np.zeros(shape, np.float32) for shape in ((dimensions, 1), (1,), (1, 0), (0,), (1, 0), (0,))))
-    started = Tier1(corpus.encoder, trained, blank, centre, parameters, {}, joint)
+    subjects = fit_topics(corpus, centre, settings, rng)
+    started = Tier1(corpus.encoder, trained, blank, centre, subjects, parameters, {}, joint)
     # The heads do not see all of a question's difficulty: the same abilities lie further apart on what they see.
     seen = [forecast.kept_difficulty(started.predict(m.x), parameters).mean(axis=1) for m in materials]
     return replace(started, scale=scale.fit([m.data for m in materials], seen))
+
+
+def fit_topics(corpus: Corpus, centre: Singles, settings: Settings, rng: np.random.Generator) -> Topics:
+    """The classifier of all sets' topics and one more for chat, from both forms of each question."""
+    parts = [(x, named) for m in corpus.materials for named in (topics.names(m, centre),) for x in (m.x, m.other)]
+    parts.append((corpus.own.x, np.full(len(corpus.own.labels), topics.CHAT)))
+    known, label = np.unique(np.concatenate([named for _, named in parts]), return_inverse=True)
+    gain = np.ones(corpus.own.x.shape[1], np.float32)
+    gain[: corpus.encoder.dimensions] = np.sqrt(corpus.encoder.dimensions)
+    x = np.concatenate([part for part, _ in parts])
+    return topics.fit(x, label, len(known), gain, settings.topics, rng)
 
 
 def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
@@ -121,7 +135,6 @@ def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
         outer_radius=inner * settings.outer_factor,
         difficulty_beyond=settings.difficulty_beyond,
         deviation_blend=settings.deviation_blend,
-        temperature=settings.temperature,
         prior_sd=settings.prior_sd,
     )
 
@@ -178,7 +191,7 @@ def _common(fitted: Tier1, prediction: Prediction, data: DataSet) -> profiles.Co
     difficulty = forecast.kept_difficulty(prediction, fitted.parameters).mean(axis=1)
     bias = np.array([fitted.scale.ability[m] + fitted.scale.special[m, data.name] for m in data.models])
     return profiles.Common(
-        membership=near * forecast.cluster_weights(prediction, fitted.parameters),
+        membership=near * prediction.topics,
         right=np.nan_to_num(data.score),
         weight=_answer_weights(data.score),
         logit=bias - difficulty[:, None],
@@ -243,7 +256,7 @@ def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
 def _kept(own: Own, centre: Singles, parameters: Parameters, dimensions: int) -> Floats:
     z = own.x[:, :dimensions]
     nothing = np.zeros((len(z), 0))
-    near = forecast.nearness(Prediction(nothing, nothing, nothing, (z @ centre).astype(np.float64)), parameters)
+    near = forecast.nearness(Prediction(nothing, nothing, nothing, (z @ centre).astype(np.float64), nothing), parameters)
     return near + (1 - near) * parameters.difficulty_beyond
 
 
