@@ -15,7 +15,7 @@ from tradewind.training.prompts import Prompt
 FILES = sorted(prompts.FOLDER.glob("*.jsonl"))
 LARGE = 100
 """Prompts from which chance no longer explains a rank correlation over .1 in a file."""
-DOMAIN = 10
+DOMAIN = 5
 """Prompts from which a domain must have every label."""
 ROW: dict[str, Any] = {"id": "a", "language": "en", "domain": "facts", "label": 1, "text": "which ocean is that"}
 SAID = {"role": "user", "content": "hello"}
