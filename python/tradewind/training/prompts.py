@@ -8,7 +8,6 @@ before any training. Half of the prompts trains, half tests, by a hash of the id
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -99,12 +98,16 @@ def _prompt(raw: Mapping[str, Any], place: str) -> Prompt:
 
 def near_duplicates(prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
     """Ids of pairs whose conversations' token sets have a Jaccard similarity over `NEAR_DUPLICATE`."""
-    tokens = [(p.id, frozenset(TOKEN.findall(" ".join(p.conversation).lower()))) for p in prompts]
-    return [
-        (one, other)
-        for (one, first), (other, second) in itertools.combinations(tokens, 2)
-        if len(first & second) > NEAR_DUPLICATE * len(first | second)
-    ]
+    sets = [(p.id, frozenset(TOKEN.findall(" ".join(p.conversation).lower()))) for p in prompts]
+    sets.sort(key=lambda pair: len(pair[1]))
+    found = []
+    for index, (one, few) in enumerate(sets):
+        for other, many in sets[index + 1 :]:
+            if len(few) <= NEAR_DUPLICATE * len(many):
+                break  # |A ∩ B| / |A ∪ B| is at most |A| / |B|, and those to come are no smaller.
+            if len(few & many) > NEAR_DUPLICATE * len(few | many):
+                found.append((one, other))
+    return found
 
 
 def halves(prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Prompt]]:
