@@ -34,7 +34,7 @@ def write(folder: Path, *rows: dict[str, Any]) -> Path:
 
 def test_there_are_enough_and_length_does_not_tell_the_label() -> None:
     found = prompts.load()
-    assert len(found) >= 400
+    assert len(found) >= 1500
     assert prompts.unbalanced(found) == []
     taught, tested = prompts.halves(found)
     assert abs(len(taught) - len(tested)) < 0.2 * len(found)
