@@ -71,6 +71,7 @@ def application() -> typer.Typer:
         kube,
         ledger,
         plan,
+        profile,
         replay,
         route,
         serve,
@@ -96,6 +97,7 @@ def application() -> typer.Typer:
     app.command()(replay.replay)
     app.command()(train.train)
     app.command()(evaluate.evaluate)
+    app.command()(profile.profile)
     app.command()(features.features)
     app.add_typer(plan.app(), name="plan")
     app.add_typer(importing.app(), name="import")
