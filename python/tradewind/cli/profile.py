@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tradewind.artifacts.predictor import Artifact
     from tradewind.training.analogy import Expected
     from tradewind.training.anchors import Anchor
-    from tradewind.training.interview import Interviewed, Party
+    from tradewind.training.interview import Interviewed, Party, Terms
     from tradewind.training.prices import Price
     from tradewind.training.profiling import Answered, Frozen
 
@@ -97,11 +97,13 @@ def profile(
     ties = _linked(linked or [], artifact, anchors, limit, outcomes=from_outcomes is not None)
     facts: dict[str, Any] = {}
     if upstream is not None:
+        from tradewind.training import interview
+
         party = _party(upstream, name or model, api_key_env, own_price, max_tokens, timeout_s)
         referee = _judge(judge, judge_model, judge_key_env, judge_price, timeout_s)
         chosen = _anchors(anchors, limit, referee is not None)
         file = answers or Path(f"{_file_name(model)}.answers.jsonl")
-        held = _interview(frozen, chosen, file, party, referee, max_usd, concurrency, yes)
+        held = _interview(frozen, chosen, file, interview.Terms(party, referee, max_usd, concurrency), yes)
         found, facts = profiling.fit(frozen, held.answered, expected, ties), held.document()
     elif from_outcomes is not None:
         from tradewind.training import user_outcomes
@@ -249,30 +251,21 @@ def _linked(given: Sequence[str], artifact: Artifact, file: Path | None, limit: 
     return found
 
 
-def _interview(
-    frozen: Frozen,
-    chosen: Sequence[Anchor],
-    file: Path,
-    party: Party,
-    referee: Party | None,
-    max_usd: float | None,
-    concurrency: int,
-    yes: bool,
-) -> Interviewed:
+def _interview(frozen: Frozen, chosen: Sequence[Anchor], file: Path, terms: Terms, yes: bool) -> Interviewed:
     """Says what it will cost, asks whether to go on, and asks the model."""
     from tradewind.cli.progress import Progress
     from tradewind.training import interview
     from tradewind.training.transcript import Transcript
 
-    if max_usd is not None and (party.price is None or (referee is not None and referee.price is None)):
+    if terms.max_usd is not None and any(party is not None and party.price is None for party in (terms.party, terms.judge)):
         raise UsageError("--max-usd cannot be kept without --price (and --judge-price for a judge)", "--max-usd")
-    transcript = Transcript(file, party.target.model)
-    cost = interview.estimate(frozen, chosen, transcript, party, referee)
+    transcript = Transcript(file, terms.party.target.model)
+    cost = interview.estimate(frozen, chosen, transcript, terms)
     output.words().print(str(cost), markup=False, soft_wrap=True)
     if cost.calls and not yes and sys.stdin.isatty() and not typer.confirm("Go on?", err=True):
         raise UsageError("nothing was asked")
     with Progress() as progress:
-        held = interview.hold(chosen, transcript, party, referee, max_usd, concurrency, progress.say)
+        held = interview.hold(chosen, transcript, terms, progress.say)
         progress.end()
     if not held.anchors:
         raise UpstreamStatus("upstream_status", f"no prompt was answered: {next(iter(held.missing.values()))}")

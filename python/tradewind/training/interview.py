@@ -31,6 +31,28 @@ class Party:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """Who is asked, who judges, and within which bounds."""
+
+    party: Party
+    judge: Party | None = None
+    """Scores answers to `open` anchors."""
+    max_usd: float | None = None
+    """For both together; they have prices then."""
+    concurrency: int = 8
+    """Calls at a time."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """Network and time; tests bring others."""
+
+    transport: httpx.AsyncBaseTransport | None = None
+    """`None` is the network."""
+    wait: Wait = asyncio.sleep
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What asking will cost."""
 
@@ -70,8 +92,9 @@ class Interviewed:
         return {"cut_off": self.cut_off, "missing": dict(self.missing), "spent_usd": self.spent_usd}
 
 
-def estimate(frozen: Frozen, anchors: Sequence[Anchor], transcript: Transcript, party: Party, judge: Party | None) -> Estimate:
+def estimate(frozen: Frozen, anchors: Sequence[Anchor], transcript: Transcript, terms: Terms) -> Estimate:
     """Of what is not in the transcript yet."""
+    party, judge = terms.party, terms.judge
     todo = [anchor for anchor in anchors if transcript.reply(anchor) is None]
     calls, tokens = len(todo), _tokens_of(todo)
     long = _expected_output(frozen, todo)
@@ -90,20 +113,12 @@ def estimate(frozen: Frozen, anchors: Sequence[Anchor], transcript: Transcript, 
 
 
 def hold(
-    anchors: Sequence[Anchor],
-    transcript: Transcript,
-    party: Party,
-    judge: Party | None,
-    max_usd: float | None,
-    concurrency: int,
-    say: Say,
-    transport: httpx.AsyncBaseTransport | None = None,
-    wait: Wait = asyncio.sleep,
+    anchors: Sequence[Anchor], transcript: Transcript, terms: Terms, say: Say = silent, means: Means = Means()
 ) -> Interviewed:
     """Asks what is missing, has judged what has to be, and scores. Raises `UpstreamError` where no call can succeed."""
-    missing, spent = asyncio.run(_ask(anchors, transcript, party, judge, max_usd, concurrency, say, transport, wait))
-    found = scored(anchors, transcript, judge.target.model if judge else None, missing, say)
-    return replace(found, spent_usd=spent if party.price is not None else None)
+    missing, spent = asyncio.run(_ask(anchors, transcript, terms, say, means))
+    found = scored(anchors, transcript, terms.judge.target.model if terms.judge else None, missing, say)
+    return replace(found, spent_usd=spent if terms.party.price is not None else None)
 
 
 def scored(
@@ -146,28 +161,22 @@ def _score(anchor: Anchor, written: str, transcript: Transcript, judge: str | No
 
 
 async def _ask(
-    anchors: Sequence[Anchor],
-    transcript: Transcript,
-    party: Party,
-    judge: Party | None,
-    max_usd: float | None,
-    concurrency: int,
-    say: Say,
-    transport: httpx.AsyncBaseTransport | None,
-    wait: Wait,
+    anchors: Sequence[Anchor], transcript: Transcript, terms: Terms, say: Say, means: Means
 ) -> tuple[Missing, float]:
-    limits = httpx.Limits(max_connections=concurrency)
-    async with httpx.AsyncClient(transport=transport, limits=limits) as http:
-        budget = Budget(party.price, max_usd)
-        missing = await asking.answers(Client(party.target, budget, http, wait), anchors, transcript, concurrency, say)
-        spent = budget.spent_usd
-        if judge is not None:
-            judged = [anchor for anchor in anchors if anchor.kind == "open"]
-            rest = Budget(judge.price, None if max_usd is None else max_usd - spent)
-            more = await asking.verdicts(Client(judge.target, rest, http, wait), judged, transcript, concurrency, say)
-            missing = Missing(missing.spent or more.spent, {**more.failed, **missing.failed})
-            spent += rest.spent_usd
-    return missing, spent
+    """(what is missing, dollars spent)"""
+    many = terms.concurrency
+    async with httpx.AsyncClient(transport=means.transport, limits=httpx.Limits(max_connections=many)) as http:
+        budget = Budget(terms.party.price, terms.max_usd)
+        client = Client(terms.party.target, budget, http, means.wait)
+        missing = await asking.answers(client, anchors, transcript, many, say)
+        if terms.judge is None:
+            return missing, budget.spent_usd
+        rest = Budget(terms.judge.price, None if terms.max_usd is None else terms.max_usd - budget.spent_usd)
+        judge = Client(terms.judge.target, rest, http, means.wait)
+        judged = [anchor for anchor in anchors if anchor.kind == "open"]
+        more = await asking.verdicts(judge, judged, transcript, many, say)
+        both = Missing(missing.spent or more.spent, {**more.failed, **missing.failed})
+        return both, budget.spent_usd + rest.spent_usd
 
 
 def _tokens_of(anchors: Sequence[Anchor]) -> int:
@@ -178,7 +187,7 @@ def _tokens_of(anchors: Sequence[Anchor]) -> int:
 
 def _expected_output(frozen: Frozen, anchors: Sequence[Anchor]) -> int:
     """Tokens, were the answers as long as the known models' are forecast to be, on average."""
-    known: list[Any] = list(frozen.known.values())
+    known = list(frozen.known.values())
     if not anchors or not known:
         return 0
     prediction = frozen.predict([anchor.text for anchor in anchors])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,10 @@ def fit(frozen: Frozen, answered: Answered, expected: Expected, linked: Mapping[
     if np.isnan(answered.output_tokens).all():
         found = replace(found, length=expected.profile.length)
     # On these prompts the model is as good as bias and offset say together.
-    here = replace(found, bias=found.bias + offset)
+    here = _settled(
+        replace(found, bias=found.bias + offset), expected.profile.bias + offset, frozen.parameters, prediction, answered
+    )
+    found = replace(here, bias=round(here.bias - offset, 5))
     sure = profiles.posterior(answers, here, production.CLUSTER_SD)
     quality = forecast.quality(prediction, frozen.parameters, [here])[0][:, 0]
     return Profiled(
@@ -150,11 +154,17 @@ def assume(frozen: Frozen, expected: Expected, texts: Sequence[str]) -> Profiled
 
 
 def wilson(score: Floats, z: float) -> Interval:
-    """Of the mean of n scores in [0, 1] (Wilson 1927); too wide where scores are fractions, whose variance is smaller."""
+    """Of the mean of n scores in [0, 1], with continuity correction (Newcombe 1998, Statistics in Medicine 17, method 4).
+
+    It covers at least as often as it says, where scores are fractions too: their variance is smaller than p(1 − p).
+    """
     count, mean = len(score), float(score.mean())
-    centre = (mean + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * float(np.sqrt(mean * (1 - mean) / count + z * z / (4 * count * count)))
-    return Interval(mean, min(max(centre - half, 0.0), mean), max(min(centre + half, 1.0), mean))
+    below = z * np.sqrt(max(z * z - 2 - 1 / count + 4 * mean * (count * (1 - mean) + 1), 0.0))
+    above = z * np.sqrt(max(z * z + 2 - 1 / count + 4 * mean * (count * (1 - mean) - 1), 0.0))
+    centre, scale = 2 * count * mean + z * z, 2 * (count + z * z)
+    low = 0.0 if mean == 0 else float((centre - 1 - below) / scale)
+    high = 1.0 if mean == 1 else float((centre + 1 + above) / scale)
+    return Interval(mean, min(max(low, 0.0), mean), max(min(high, 1.0), mean))
 
 
 def _evidence(parameters: Parameters, prediction: Prediction, answered: Answered) -> Evidence:
@@ -168,6 +178,17 @@ def _evidence(parameters: Parameters, prediction: Prediction, answered: Answered
         length=prediction.length,
         tokens=answered.output_tokens,
     )
+
+
+def _settled(profile: Profile, expected: float, parameters: Parameters, prediction: Prediction, answered: Answered) -> Profile:
+    """With the bias that is most probable under the forecast itself, which averages heads as qualities, not as logits, and adds
+    the clusters' deviations. Newton's method."""
+    for _ in range(8):
+        quality = forecast.quality(prediction, parameters, [profile])[0][:, 0]
+        gradient = float((answered.score - quality).sum()) - (profile.bias - expected) / profiles.BIAS_SD**2
+        step = gradient / (float((quality * (1 - quality)).sum()) + profiles.BIAS_SD**-2)
+        profile = replace(profile, bias=profile.bias + float(np.clip(step, -1, 1)))
+    return profile
 
 
 def _link(frozen: Frozen, linked: Mapping[str, Answered]) -> tuple[float, float]:
@@ -196,7 +217,7 @@ def _domains(answered: Answered, quality: Floats) -> dict[str, Domain]:
     names = np.array(answered.domains)
     every = sorted(set(answered.domains))
     # Šidák: each interval at 0.95^(1/k).
-    wider = _normal_quantile((1 + 0.95 ** (1 / len(every))) / 2)
+    wider = NormalDist().inv_cdf((1 + 0.95 ** (1 / len(every))) / 2)
     return {
         name: Domain(
             count=int((names == name).sum()),
@@ -206,12 +227,6 @@ def _domains(answered: Answered, quality: Floats) -> dict[str, Domain]:
         )
         for name in every
     }
-
-
-def _normal_quantile(share: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(share)
 
 
 def _mean_tokens(tokens: Floats) -> float | None:

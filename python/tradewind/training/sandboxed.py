@@ -159,17 +159,21 @@ def leave_namespaces() -> None:
 
 
 def prove() -> None:
-    """Raises `NotConfined` where a socket or a process can be had after all."""
+    """Raises `NotConfined` where the filter does not refuse a socket or a process."""
     try:
         _socket.socket()
     except PermissionError:
         pass
+    except OSError as error:
+        raise NotConfined(f"a socket could be had, but for {error.strerror}") from None
     else:
-        raise NotConfined("a socket could be opened")
+        raise NotConfined("a socket could be had")
     try:
         child = os.fork()
     except PermissionError:
         return
+    except OSError as error:
+        raise NotConfined(f"a process could be started, but for {error.strerror}") from None
     if child == 0:
         os._exit(0)
     raise NotConfined("a process could be started")
