@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -222,6 +223,37 @@ def test_wrong_usage_says_what_is_right(
     status, out, err = tradewind("profile", *arguments)
     assert (status, out) == (2, "")
     assert part in " ".join(err.split())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("typed", "flags", "status"), [("n\n", (), 2), ("y\n", (), 3), ("", ("--yes",), 3)])
+def test_on_a_terminal_it_asks_before_money_is_spent(
+    tradewind: Tradewind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, flags: tuple[str, ...], status: int
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    (tmp_path / "table.jsonl").touch()
+    with simulator(tmp_path / "table.jsonl", tmp_path / "log") as url:
+        command = (
+            "profile",
+            "unknown",
+            "--upstream",
+            url,
+            "--answers",
+            tmp_path / "kept.jsonl",
+            "--limit",
+            5,
+            "--price",
+            "1:2",
+        )
+        found, _, err = tradewind(*command, *flags)
+        assert served(url) == 0  # That model is refused.
+    assert found == status
+    assert "5 calls, about" in err
+    assert ("nothing was asked" in err) == (status == 2)
 
 
 def test_code_is_left_out_aloud_where_it_cannot_be_run(

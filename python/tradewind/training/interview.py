@@ -70,7 +70,7 @@ class Estimate:
         tokens = f"{self.calls} calls, about {self.input_tokens:,} tokens in and {self.output_tokens:,} out"
         if self.usd is None or self.most_usd is None:
             return f"{tokens}; at most {self.most_output_tokens:,} out. Without a price nothing is said of dollars"
-        return f"{tokens}: about ${self.usd:.2f}, at most ${self.most_usd:.2f}"
+        return f"{tokens}: about ${self.usd:.4f}, at most ${self.most_usd:.4f}"
 
 
 @dataclass(frozen=True)
