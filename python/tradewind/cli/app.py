@@ -72,6 +72,7 @@ def application() -> typer.Typer:
         kube,
         ledger,
         plan,
+        profile,
         replay,
         route,
         savings,
@@ -100,6 +101,7 @@ def application() -> typer.Typer:
     app.command()(calibrate.calibrate)
     app.command()(train.train)
     app.command()(evaluate.evaluate)
+    app.command()(profile.profile)
     app.command()(features.features)
     app.add_typer(plan.app(), name="plan")
     app.add_typer(importing.app(), name="import")
