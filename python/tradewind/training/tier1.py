@@ -230,7 +230,8 @@ def exam_answers(materials: Sequence[Material], joint: Scale) -> list[Answers]:
 
 
 def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
-    """Our own prompts as answers of five pseudo models: that of tier τ answers well if and only if τ ≥ label.
+    """Our own prompts as answers of five pseudo models: that of tier τ answers well where τ ≥ label, by half where the two
+    labels disagree about it.
 
     `kept` [n] is the share of the heads' difficulty that the forecast keeps at the prompt's distance; the heads are
     trained so that what remains is right.
@@ -239,7 +240,8 @@ def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
         return []
     tiers = np.arange(1, 6)
     ability = settings.own_top + (tiers - 5 + 0.5) * settings.own_step
-    right = (tiers[None, :] >= own.labels[:, None]).astype(np.float32)
+    labels = np.array([prompt.labels for prompt in own.prompts])
+    right = (tiers >= labels[:, :, None]).mean(axis=1).astype(np.float32)
     return [
         Answers(
             x=own.x,
