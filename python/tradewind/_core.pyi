@@ -107,7 +107,8 @@ class Planner:
         """
 
     def decide_lines(self, lines: bytes, *, tenant: str = "default", at_ns: int = 0, seed: int = 0) -> bytes:
-        """Decides on JSON Lines `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?}`, in order.
+        """Decides on JSON Lines `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?,
+        "template_bytes"?}`, in order. The last one is the reading of an earlier decision: what was left out of its text.
 
         Each output line is a decision or `{"id", "error": {code, message, path}}`.
         """

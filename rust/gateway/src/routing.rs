@@ -8,7 +8,7 @@ use std::{
 
 use tradewind_core::{
     Plan, digest,
-    live::{Last, LiveView, Reading, Readings},
+    live::{Last, LiveView, Reading, Readings, Templates},
     money::Price,
     plan::{Compiled, Model, Problem, Severity},
 };
@@ -79,8 +79,8 @@ impl Routing {
 
     /// The live state as the core reads it.
     #[must_use]
-    pub fn live<'a>(&'a self, last_prediction: Option<&'a Last>) -> LiveView<'a> {
-        LiveView { models: self, last_prediction }
+    pub fn live<'a>(&'a self, last_prediction: Option<&'a Last>, templates: &'a dyn Templates) -> LiveView<'a> {
+        LiveView { models: self, last_prediction, templates }
     }
 
     /// Digests of the predictors in use, each with its executor.

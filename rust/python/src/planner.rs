@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use tradewind_core::{
     Call, Code, Dials, Error, Hints, Identity, LiveView, Now, Plan, decide,
     features::Features,
+    live::Given,
     plan::{self, CAPABILITIES, DIALECTS, Predictors, Problem},
     policy,
     predict::{Graph, Input, KINDS, Predictor},
@@ -57,6 +58,8 @@ struct Line {
     willingness_to_pay_usd: Option<f64>,
     #[serde(default)]
     max_cost_usd: Option<f64>,
+    #[serde(default)]
+    template_bytes: u32,
 }
 
 #[pymethods]
@@ -107,11 +110,12 @@ impl Planner {
         let identity = Identity { tenant: tenant.to_owned(), labels: labels.unwrap_or_default() };
         let now = Now { unix_ns: at_ns, seed };
         let call = Call { namespace: namespace.unwrap_or(tenant), ..Call::new(body, &identity, dials) };
-        let document = py.detach(|| self.document(&call, now, id)).map_err(raise)?;
+        let document = py.detach(|| self.document(&call, &LiveView::UNKNOWN, now, id)).map_err(raise)?;
         Ok(PyBytes::new(py, &document))
     }
 
-    /// Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?}`; a decision or an error a line.
+    /// Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?, "template_bytes"?}`; a decision or
+    /// an error a line.
     #[pyo3(signature = (lines, *, tenant = "default", at_ns = 0, seed = 0))]
     fn decide_lines<'py>(&self, py: Python<'py>, lines: &[u8], tenant: &str, at_ns: u64, seed: u64) -> Bound<'py, PyBytes> {
         let out = py.detach(|| {
@@ -170,9 +174,9 @@ impl Planner {
         &self.plan
     }
 
-    fn document(&self, call: &Call<'_>, now: Now, id: &str) -> Result<Vec<u8>, Error> {
+    fn document(&self, call: &Call<'_>, live: &LiveView<'_>, now: Now, id: &str) -> Result<Vec<u8>, Error> {
         let call = Call { dials: call.dials.checked()?, ..*call };
-        let decision = decide(&self.plan, &call, &Hints {}, &LiveView::UNKNOWN, now)?;
+        let decision = decide(&self.plan, &call, &Hints {}, live, now)?;
         serde_json::to_vec(&decision.document(id)).map_err(|error| Error::new(Code::Internal, "", error.to_string()))
     }
 
@@ -196,7 +200,9 @@ impl Planner {
                     _ => Err(unreadable(format!("line {number} needs exactly one of `body`, `text`"))),
                 };
                 let identity = Identity::of(tenant);
-                let result = body.and_then(|body| self.document(&Call::new(body.as_bytes(), &identity, dials), now, &line.id));
+                let templates = Given(line.template_bytes);
+                let live = LiveView { templates: &templates, ..LiveView::UNKNOWN };
+                let result = body.and_then(|body| self.document(&Call::new(body.as_bytes(), &identity, dials), &live, now, &line.id));
                 (Value::String(line.id), result)
             }
         };
