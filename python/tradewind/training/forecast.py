@@ -41,7 +41,7 @@ class Prediction:
     similarity: Floats
     """[n, C]"""
     topics: Floats
-    """[n, T]: π"""
+    """[n, T]: π; the last is chat"""
 
     def __len__(self) -> int:
         return len(self.difficulty)
@@ -60,11 +60,25 @@ def nearness(prediction: Prediction, parameters: Parameters) -> Floats:
     return near
 
 
+def membership(prediction: Prediction, parameters: Parameters) -> Floats:
+    """[n, T]: near·π, by which answers speak of a topic; none speaks of chat."""
+    found: Floats = nearness(prediction, parameters)[:, None] * prediction.topics
+    found[:, -1] = 0
+    return found
+
+
 def kept_difficulty(prediction: Prediction, parameters: Parameters) -> Floats:
     """δ [n, H]: the shared difficulty, shrunk beyond the radius."""
+    found: Floats = kept_share(prediction, parameters)[:, None] * prediction.difficulty
+    return found
+
+
+def kept_share(prediction: Prediction, parameters: Parameters) -> Floats:
+    """[n]: how much of the difficulty is kept. Far from the exams it is learned on chat alone, and holds as far as a text is chat."""
     near = nearness(prediction, parameters)
-    kept: Floats = (near + (1 - near) * parameters.difficulty_beyond)[:, None] * prediction.difficulty
-    return kept
+    chat = prediction.topics[:, -1]
+    found: Floats = near + (1 - near) * (parameters.difficulty_beyond + (1 - parameters.difficulty_beyond) * chat)
+    return found
 
 
 def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> Floats:

@@ -74,7 +74,7 @@ def evidence(parameters: Parameters, prediction: Prediction, data: DataSet, colu
         right=data.score[rows, column],
         difficulty=forecast.kept_difficulty(seen, parameters).mean(axis=1),
         near=near,
-        membership=near[:, None] * seen.topics,
+        membership=forecast.membership(seen, parameters),
         latent=seen.latent,
         length=seen.length,
         tokens=data.output_tokens[rows, column],

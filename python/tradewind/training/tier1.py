@@ -39,6 +39,8 @@ class Settings:
     latents: LatentSettings = field(default_factory=LatentSettings)
     clusters: int = 64
     topics: TopicSettings = field(default_factory=TopicSettings)
+    chat_share: float = 0.3
+    """Weight of our own prompts, in that of all exam questions, where the classifier learns what is chat."""
     cluster_sd: float = 0.05
     deviation_blend: float = 0.0
     difficulty_beyond: float = 0.3
@@ -105,11 +107,11 @@ def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator,
     of_chat = np.full(len(chat), weight.sum() / len(materials) / max(len(chat), 1))
     centre = deviations.centroids(np.concatenate([z, chat]), np.concatenate([weight, of_chat]), settings.clusters, rng)
     parameters = _parameters(z, centre, settings)
-    kept = _kept(corpus.own, centre, parameters, dimensions)
+    subjects = fit_topics(corpus, centre, settings, rng)
+    kept = _kept(corpus.own, centre, subjects, parameters, dimensions)
     answers = heads.stack([*exam_answers(materials, joint), *own_answers(corpus.own, settings.trust * kept, settings)])
     trained = heads.fit(answers, dimensions, settings.heads, rng, progress).scaled(settings.trust)
     blank = Latents(*(np.zeros(shape, np.float32) for shape in ((dimensions, 1), (1,), (1, 0), (0,), (1, 0), (0,))))
-    subjects = fit_topics(corpus, centre, settings, rng)
     started = Tier1(corpus.encoder, trained, blank, centre, subjects, parameters, {}, joint)
     # The heads do not see all of a question's difficulty: the same abilities lie further apart on what they see.
     seen = [forecast.kept_difficulty(started.predict(m.x), parameters).mean(axis=1) for m in materials]
@@ -119,12 +121,14 @@ def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator,
 def fit_topics(corpus: Corpus, centre: Singles, settings: Settings, rng: np.random.Generator) -> Topics:
     """The classifier of all sets' topics and one more for chat, from both forms of each question."""
     parts = [(x, named) for m in corpus.materials for named in (topics.names(m, centre),) for x in (m.x, m.other)]
-    parts.append((corpus.own.x, np.full(len(corpus.own.labels), topics.CHAT)))
-    known, label = np.unique(np.concatenate([named for _, named in parts]), return_inverse=True)
+    tasks, label = np.unique(np.concatenate([named for _, named in parts]), return_inverse=True)
+    label = np.concatenate([label, np.full(len(corpus.own.labels), len(tasks))])
     gain = np.ones(corpus.own.x.shape[1], np.float32)
     gain[: corpus.encoder.dimensions] = np.sqrt(corpus.encoder.dimensions)
-    x = np.concatenate([part for part, _ in parts])
-    return topics.fit(x, label, len(known), gain, settings.topics, rng)
+    x = np.concatenate([*(part for part, _ in parts), corpus.own.x])
+    chat = label == len(tasks)
+    weight = np.where(chat, settings.chat_share * (~chat).sum() / max(chat.sum(), 1), 1.0).astype(np.float32)
+    return topics.fit(x, label, weight, len(tasks) + 1, gain, settings.topics, rng)
 
 
 def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
@@ -187,11 +191,10 @@ def _clusters(
 
 
 def _common(fitted: Tier1, prediction: Prediction, data: DataSet) -> profiles.Common:
-    near = forecast.nearness(prediction, fitted.parameters)[:, None]
     difficulty = forecast.kept_difficulty(prediction, fitted.parameters).mean(axis=1)
     bias = np.array([fitted.scale.ability[m] + fitted.scale.special[m, data.name] for m in data.models])
     return profiles.Common(
-        membership=near * prediction.topics,
+        membership=forecast.membership(prediction, fitted.parameters),
         right=np.nan_to_num(data.score),
         weight=_answer_weights(data.score),
         logit=bias - difficulty[:, None],
@@ -255,11 +258,10 @@ def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
     ]
 
 
-def _kept(own: Own, centre: Singles, parameters: Parameters, dimensions: int) -> Floats:
-    z = own.x[:, :dimensions]
-    nothing = np.zeros((len(z), 0))
-    near = forecast.nearness(Prediction(nothing, nothing, nothing, (z @ centre).astype(np.float64), nothing), parameters)
-    return near + (1 - near) * parameters.difficulty_beyond
+def _kept(own: Own, centre: Singles, subjects: Topics, parameters: Parameters, dimensions: int) -> Floats:
+    nothing = np.zeros((len(own.x), 0))
+    similarity = (own.x[:, :dimensions] @ centre).astype(np.float64)
+    return forecast.kept_share(Prediction(nothing, nothing, nothing, similarity, subjects.weights(own.x)), parameters)
 
 
 def _latent_task(started: Tier1, material: Material, names: Sequence[str]) -> LatentTask:

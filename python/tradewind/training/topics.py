@@ -1,6 +1,7 @@
 """Which task a text looks like: a small classifier, whose probabilities say which of a model's deviations count.
 
-A model's deviations by topic are what "knowing the task" would give; here the task is not told but recognised
+The last topic is chat, our own prompts: exam answers say nothing of one model against another there. A model's deviations by
+the other topics are what "knowing the task" would give; here the task is not told but recognised
 (UniRoute's learned map Φ, arXiv:2502.08773, section 5.2, with task labels in place of end-to-end training).
 """
 
@@ -17,8 +18,6 @@ from tradewind.training.scale import SAME_TASK
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
-CHAT = "chat"
-"""The topic of our own prompts, on which no model deviates."""
 MINIMUM_TASK = 20
 """Questions below which a task is no topic of its own."""
 
@@ -71,6 +70,7 @@ def names(material: Material, centre: Singles) -> npt.NDArray[np.str_]:
 def fit(
     x: Singles,
     label: npt.NDArray[np.int64],
+    weight: Singles,
     topics: int,
     gain: Singles,
     settings: TopicSettings,
@@ -93,7 +93,7 @@ def fit(
         for start in range(0, len(order), settings.batch):
             rows = order[start : start + settings.batch]
             step += 1
-            gradient = _gradient(value, x[rows], label[rows], settings, rng)
+            gradient = _gradient(value, x[rows], label[rows], weight[rows], settings, rng)
             rate = np.float32(settings.rate * 0.5 * (1 + np.cos(np.pi * step / total)))
             for name, current in value.items():
                 first[name] += 0.1 * (gradient[name] - first[name])
@@ -108,10 +108,11 @@ def _gradient(
     value: dict[str, Singles],
     x: Singles,
     label: npt.NDArray[np.int64],
+    weight: Singles,
     settings: TopicSettings,
     rng: np.random.Generator,
 ) -> dict[str, Singles]:
-    """Of the mean cross-entropy."""
+    """Of the weighted mean cross-entropy."""
     x = x * (rng.random(x.shape, dtype=np.float32) >= settings.dropout) / np.float32(1 - settings.dropout)
     hidden = np.maximum(x @ value["hidden"] + value["hidden_bias"], 0)
     kept = (rng.random(hidden.shape, dtype=np.float32) >= settings.hidden_dropout) / np.float32(1 - settings.hidden_dropout)
@@ -120,6 +121,6 @@ def _gradient(
     odds = np.exp(logit - logit.max(axis=1, keepdims=True))
     error = odds / odds.sum(axis=1, keepdims=True)
     error[np.arange(len(x)), label] -= 1
-    error /= np.float32(len(x))
+    error *= weight[:, None] / np.float32(len(x))
     into = (error @ value["out"].T) * (hidden > 0) * kept
     return {"out": hidden.T @ error, "out_bias": error.sum(axis=0), "hidden": x.T @ into, "hidden_bias": into.sum(axis=0)}
