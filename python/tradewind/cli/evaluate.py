@@ -16,21 +16,23 @@ def evaluate(
     sets: Annotated[str | None, typer.Option(help="Data sets, separated by commas; all where absent.")] = None,
     predictor: options.Predictor = None,
     fit: Annotated[
-        str | None,
-        typer.Option(help="Estimator to fit on the rows outside the split, in place of a predictor."),
+        list[str] | None,
+        typer.Option(help="Estimator to fit on the rows outside the split. May be repeated, or several with commas."),
     ] = None,
     router: Annotated[
-        str | None,
-        typer.Option(help="Class of your own, as module:Class, in place of a predictor; described above."),
+        list[str] | None,
+        typer.Option(help="Class of your own, as module:Class; described above. May be repeated, or several with commas."),
     ] = None,
-    split: Annotated[str, typer.Option(help="question:<seed>, task:<name> or none.")] = "none",
+    split: Annotated[str, typer.Option(help="Protocol: which questions are held out; listed above.")] = "none",
     plans_out: Annotated[
         Path | None, typer.Option(help="Folder for the plans that decided, and the predictor where --fit made one.")
     ] = None,
     decisions_out: Annotated[
         Path | None, typer.Option(help="File for the decisions, as `decide` gives them; described above.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Folder for the report: Markdown and PNG.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for the report: HTML, Markdown, PNG, Parquet; described above.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws of the bootstrap, and of fitting.")] = 0,
     as_json: options.Json = False,
 ) -> None:
@@ -54,15 +56,15 @@ def evaluate(
     from tradewind.cli.progress import Progress
     from tradewind.training import evaluate as evaluation
 
-    if router is not None:
+    if router:
         # As `python -m` has it: an installed command does not look there.
         sys.path.insert(0, str(Path.cwd()))
     chosen = evaluation.Options(
         data=data,
         sets=output.names(sets),
         predictor=predictor,
-        fit=fit,
-        router=router,
+        fit=options.listed(fit) or (),
+        router=options.listed(router) or (),
         split=split,
         plans_out=plans_out,
         decisions_out=decisions_out,

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow.parquet as parquet
 from pyarrow import ArrowException
 
-from tradewind.errors import UsageError, listed, unknown
-from tradewind.training import names, stems
+from tradewind.errors import UsageError, unknown
+from tradewind.training import names, schema, stems
 from tradewind.training.prices import Price
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +37,10 @@ PRICED = 0.5
 
 # MT-Bench is too small to learn from, and is kept as a test out of domain.
 NEVER_TRAINED = frozenset({"mt_bench"})
+
+
+class NoTexts(UsageError):
+    """A set that no router can look at."""
 
 
 @dataclass(frozen=True)
@@ -108,17 +112,18 @@ def available(data: Path) -> list[str]:
 
 
 def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
-    """Reads one set. Raises `UsageError` where there is none, or none with question texts."""
+    """Reads one set. Raises `UsageError` where there is none, none with question texts, or a wrong cell."""
     folder = data / name
     if not (folder / "queries.parquet").is_file():
         raise UsageError(unknown("data set", name, available(data)), str(data))
-    queries = _read(folder / "queries.parquet", ("query_id", "prompt", "query_text", "task"))
-    outcomes = _read(folder / "outcomes.parquet", ("query_id", "model", "score", "cost_usd"))
+    queries, outcomes = _read(folder / "queries.parquet"), _read(folder / "outcomes.parquet")
+    schema.check_queries(folder / "queries.parquet", queries)
+    schema.check_outcomes(folder / "outcomes.parquet", outcomes, queries["query_id"])
     sent = queries["prompt"]
     texts = [text if text is not None else prompt for text, prompt in zip(queries["query_text"], sent, strict=True)]
     present = [i for i, text in enumerate(texts) if text and text.strip()]
     if not present:
-        raise UsageError(f"data set `{name}` has no question texts", str(folder))
+        raise NoTexts(f"data set `{name}` has no question texts", str(folder))
     ids = [queries["query_id"][i] for i in present]
     row_of = {query_id: row for row, query_id in enumerate(ids)}
     models = sorted({names.canonical(model) for model in outcomes["model"]})
@@ -161,7 +166,7 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
         if "contaminated" in queries
         else np.ones(len(present), bool),
         models=tuple(models),
-        score=np.clip(cells(outcomes["score"]), 0, 1),
+        score=cells(outcomes["score"]),
         cost_usd=np.where(np.isnan(measured), np.where(np.isnan(estimated), listed, estimated), measured),
         output_tokens=output_tokens,
         input_price=input_price,
@@ -169,15 +174,12 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
     )
 
 
-def _read(file: Path, needed: Sequence[str]) -> dict[str, list[Any]]:
-    """The columns of a table. Raises `UsageError` where it cannot be read, or lacks one that is needed."""
+def _read(file: Path) -> dict[str, list[Any]]:
+    """The columns of a table. Raises `UsageError` where it cannot be read."""
     try:
         columns: dict[str, list[Any]] = parquet.read_table(file).to_pydict()
     except (OSError, ArrowException) as error:
         raise UsageError(f"{file} cannot be read: {error}", str(file)) from None
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise UsageError(f"{file} lacks {listed(missing)}; it has {listed(sorted(columns))}", str(file))
     return columns
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tradewind.errors import UsageError, unknown
-from tradewind.training.estimators import knn, mean, task_mean, tier1
+from tradewind.training.estimators import knn, length, mean, task_mean, tier1
 from tradewind.training.fitting import Entry
 
-TABLE: tuple[Entry, ...] = (tier1.ENTRY, task_mean.ENTRY, knn.ENTRY, mean.ENTRY)
+TABLE: tuple[Entry, ...] = (tier1.ENTRY, task_mean.ENTRY, knn.ENTRY, length.ENTRY, mean.ENTRY)
 
 
 def named(name: str) -> Entry:

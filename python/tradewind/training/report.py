@@ -26,7 +26,7 @@ MOST_NAMED = 15
 """Single models above which a plot names only the useful ones."""
 
 
-def write(folder: Path, document: Mapping[str, Any]) -> None:
+def write(folder: Path, document: Mapping[str, Any], rounds: object = None) -> None:
     """Writes `report.md` and one `<set>.png` for each priced set."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, scores in document["sets"].items():

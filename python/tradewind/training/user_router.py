@@ -51,6 +51,11 @@ class UserClass:
         """Whether it wants training rows."""
         return hasattr(self.build, "fit")
 
+    @property
+    def chooses(self) -> bool:
+        """Whether it picks models itself, without a forecast."""
+        return hasattr(self.build, "choose")
+
     def router(self, learned: DataSet) -> UserRouter:
         """A fresh object, fitted on these rows if it learns."""
         made = self.build()
