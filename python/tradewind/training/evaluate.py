@@ -205,10 +205,7 @@ def _play(
         if not rows.any() or (split.cold and split.cold.model not in pool.models):
             continue
         say(f"{data.name}: {int(rows.sum())} questions, {len(pool.models)} models")
-        if options.decisions_out is not None and not found:
-            options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
-            options.decisions_out.write_bytes(b"")
-        found[data.name] = _set(options, pool, rows, evaluated, others, given)
+        found[data.name] = _set(options, pool, rows, evaluated, others, given, first=not found)
     if not found:
         raise UsageError(f"split `{split.name}` leaves no question to evaluate in {', '.join(d.name for d in tables)}")
     return found
@@ -221,8 +218,9 @@ def _set(
     evaluated: Sequence[Contestant],
     others: Sequence[Contestant],
     given: Given | None,
+    first: bool,
 ) -> Result:
-    """All routers on the evaluated rows of a pool."""
+    """All routers on the evaluated rows of a pool; the decisions of the `first` begin their file."""
     tested, outside = pool.take(rows), pool.take(~rows) if not rows.all() else None
     if outside is not None:
         guards.refuse_leak("the routers", tested, outside)
@@ -236,6 +234,9 @@ def _set(
         router = contestant.build(outside, pool)
         if place == 0:
             _publish_plan(options, pool.name, router, contestant)
+            if options.decisions_out is not None and first:
+                options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
+                options.decisions_out.write_bytes(b"")
         here, there = ground.decide(router, options.decisions_out if place == 0 else None)
         domain = contestant.domain(tested, router)
         standings.append(Standing(contestant.name, domain, here, there, ground.score(here, there), contestant.forecasts))

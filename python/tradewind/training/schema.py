@@ -4,10 +4,11 @@ clipped or dropped, it would be a wrong figure.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tradewind.errors import UsageError, listed
 
@@ -30,9 +31,9 @@ def check_queries(file: Path, columns: Columns) -> None:
     """Texts are text or null, ids and tasks are text, and no id comes twice."""
     need(file, columns, QUERIES)
     for name in ("query_id", "task"):
-        _each(file, name, columns, _is_text, "text")
+        _text(file, name, columns)
     for name in ("prompt", "query_text"):
-        _each(file, name, columns, lambda cell: cell is None or _is_text(cell), "text or null")
+        _text(file, name, columns, or_null=True)
     first: dict[str, int] = {}
     for row, query_id in enumerate(columns["query_id"]):
         if first.setdefault(query_id, row) != row:
@@ -42,28 +43,38 @@ def check_queries(file: Path, columns: Columns) -> None:
 def check_outcomes(file: Path, columns: Columns, asked: Sequence[str]) -> None:
     """Scores lie in [0, 1], amounts are 0 or more (null: not known), and every question is one that was asked."""
     need(file, columns, OUTCOMES)
-    known = set(asked)
-    _each(file, "query_id", columns, lambda cell: cell in known, "an id that `queries` has")
-    _each(file, "model", columns, lambda cell: _is_text(cell) and bool(cell), "the name of a model")
-    _each(file, "score", columns, lambda cell: cell is None or _lies(cell, 1.0), "a number from 0 to 1, or null")
+    _text(file, "query_id", columns)
+    _text(file, "model", columns)
+    strangers = set(columns["query_id"]) - set(asked)
+    if strangers:
+        _refuse_first(file, "query_id", columns, lambda cell: cell in strangers, "an id that the queries have")
+    _number(file, "score", columns, 1.0, "a number from 0 to 1, or null")
     for name in AMOUNTS:
         if name in columns:
-            _each(file, name, columns, lambda cell: cell is None or _lies(cell, float("inf")), "0 or more, or null")
+            _number(file, name, columns, np.inf, "a number, 0 or more, or null")
 
 
-def _each(file: Path, name: str, columns: Columns, fits: Callable[[Any], bool], expected: str) -> None:
-    for row, cell in enumerate(columns[name]):
-        if not fits(cell):
-            raise _refusal(file, name, row, cell, expected)
+def _text(file: Path, name: str, columns: Columns, or_null: bool = False) -> None:
+    allowed = {str, type(None)} if or_null else {str}
+    if not set(map(type, columns[name])) <= allowed:
+        expected = "text or null" if or_null else "text"
+        _refuse_first(file, name, columns, lambda cell: type(cell) not in allowed, expected)
 
 
-def _is_text(cell: object) -> bool:
-    return isinstance(cell, str)
+def _number(file: Path, name: str, columns: Columns, most: float, expected: str) -> None:
+    """Finite, from 0 to `most`; null and NaN, which pandas writes for it, say that nothing is known."""
+    allowed = {int, float, bool, type(None)}
+    if not set(map(type, columns[name])) <= allowed:
+        _refuse_first(file, name, columns, lambda cell: type(cell) not in allowed, expected)
+    cells = np.array(columns[name], float)
+    wrong = np.flatnonzero((cells < 0) | (cells > most) | np.isinf(cells))
+    if len(wrong):
+        raise _refusal(file, name, int(wrong[0]), columns[name][wrong[0]], expected)
 
 
-def _lies(cell: object, most: float) -> bool:
-    """Whether it is a finite number from 0 to `most`, or NaN, which pandas writes for null."""
-    return isinstance(cell, int | float) and (math.isnan(cell) or (0 <= cell <= most and math.isfinite(cell)))
+def _refuse_first(file: Path, name: str, columns: Columns, wrong: Callable[[Any], bool], expected: str) -> None:
+    row = next(row for row, cell in enumerate(columns[name]) if wrong(cell))
+    raise _refusal(file, name, row, columns[name][row], expected)
 
 
 def _refusal(file: Path, name: str, row: int, cell: object, expected: str) -> UsageError:
