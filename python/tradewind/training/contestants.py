@@ -38,8 +38,6 @@ class Contestant:
     """data sets that it was trained on"""
     learns: bool = True
     """whether `build` learns more from the pool's rows than profiles"""
-    forecasts: bool = True
-    """whether its qualities are forecasts, rather than an order of the questions"""
 
     def domain(self, data: DataSet, router: Router) -> str:
         """`in` if it was trained on other questions of the set, `transfer` if it had of it profiles at most."""
@@ -67,7 +65,7 @@ def of_the_user(name: str, split: Split) -> Contestant:
     def build(learned: DataSet | None, pool: DataSet) -> Router:
         return found.router(_needed(found.name, learned, pool, split) if found.learns else pool if learned is None else learned)
 
-    return Contestant(name, name, build, learns=found.learns, forecasts=not found.chooses)
+    return Contestant(name, name, build, learns=found.learns)
 
 
 def fitted(entry: Entry, given: Given, split: Split) -> Contestant:

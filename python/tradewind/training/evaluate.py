@@ -23,7 +23,6 @@ from tradewind.training import (
     datasets,
     estimation,
     guards,
-    metrics,
     prices,
     prompts,
     report,
@@ -36,7 +35,7 @@ from tradewind.training.estimators import task_mean
 from tradewind.training.fitting import Given
 from tradewind.training.results import Result, Round, Standing
 from tradewind.training.routing import WILLINGNESS, ProductionRouter, Routed, Router
-from tradewind.training.scores import Scores, measure
+from tradewind.training.scores import Scores, bootstrap, measure
 from tradewind.training.splits import Split
 
 Floats = npt.NDArray[np.float64]
@@ -239,7 +238,7 @@ def _set(
                 options.decisions_out.write_bytes(b"")
         here, there = ground.decide(router, options.decisions_out if place == 0 else None)
         domain = contestant.domain(tested, router)
-        standings.append(Standing(contestant.name, domain, here, there, ground.score(here, there), contestant.forecasts))
+        standings.append(Standing(contestant.name, domain, here, there, ground.score(here, there)))
     seen = guards.seen(tested, evaluated[0].trained_on)
     facts = {
         "share_of_questions_trained_on": None if seen is None else round(float(seen.mean()), 4),
@@ -272,7 +271,7 @@ class Ground:
     def of(cls, tested: DataSet, learned: DataSet, seed: int) -> Ground:
         """With draws by the seed."""
         told = task_mean.TaskMean(learned)
-        return cls(tested, learned, metrics.draws(len(tested), seed), told.route(tested), told.route(learned))
+        return cls(tested, learned, bootstrap.draws(len(tested), seed), told.route(tested), told.route(learned))
 
     def score(self, here: Routed, there: Routed) -> Scores:
         """All figures of a router that chose so."""

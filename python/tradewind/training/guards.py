@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.errors import UsageError, listed
-from tradewind.training import manifest, metrics, stems
+from tradewind.training import manifest, stems
 from tradewind.training.datasets import DataSet
 from tradewind.training.fitting import Given
-from tradewind.training.metrics import Interval
 from tradewind.training.prompts import Prompt
 from tradewind.training.routing import Routed
+from tradewind.training.scores.bootstrap import Interval, interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def shuffled(here: Routed, seed: int) -> Routed:
 def over_zero(draws: Mapping[str, Floats], zero: Mapping[str, Floats]) -> dict[str, Any]:
     """A router − Zero on the same draws of questions, and what that says."""
     metric = next(name for name in JUDGED_BY if name in draws and name in zero)
-    difference = metrics.interval(draws[metric] - zero[metric])
+    difference = interval(draws[metric] - zero[metric])
     return {"metric": metric, "difference": difference.document(), "verdict": verdict(difference)}
 
 

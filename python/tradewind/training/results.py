@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training import guards, metrics
+from tradewind.training import guards
 from tradewind.training.contestants import ZERO
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import Routed
 from tradewind.training.scores import Scores
+from tradewind.training.scores.bootstrap import interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,8 +34,6 @@ class Standing:
     there: Routed
     """on those that operating points were chosen on"""
     scores: Scores
-    forecasts: bool = True
-    """whether `here.quality` forecasts quality, rather than only ranking questions"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Result:
 
 def figures(scores: Scores) -> dict[str, Any]:
     """Every metric with its interval, null where it has no value."""
-    return {name: value.document() if value and np.isfinite(value.value) else None for name, value in scores.values.items()}
+    return {name: value and value.document() for name, value in scores.values.items()}
 
 
 def compare(standings: Sequence[Standing], evaluated: int) -> list[dict[str, Any]]:
@@ -91,7 +90,7 @@ def compare(standings: Sequence[Standing], evaluated: int) -> list[dict[str, Any
             "router": standing.name,
             "against": other.name,
             "metric": metric,
-            "difference": metrics.interval(standing.scores.draws[metric] - other.scores.draws[metric]).document(),
+            "difference": interval(standing.scores.draws[metric] - other.scores.draws[metric]).document(),
         }
         for place, standing in enumerate(standings[:evaluated])
         for other in standings[place + 1 :]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tradewind.training import guards
-from tradewind.training.metrics import Interval
+from tradewind.training.scores.bootstrap import Interval
 
 
 def over(rounds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -25,8 +25,8 @@ def _set(by_split: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     found["comparisons"] = _comparisons([part["comparisons"] for part in parts])
     found["flags"] = [{**flag, "split": split} for split, part in by_split.items() for flag in part["flags"]]
     for entry in (*found["over_zero"].values(), *found["shuffled_texts"].values()):
-        difference = entry["difference"]
-        entry["verdict"] = guards.verdict(Interval(difference["value"], difference["low"], difference["high"]))
+        if entry["difference"] is not None:
+            entry["verdict"] = guards.verdict(Interval(*(entry["difference"][end] for end in ("value", "low", "high"))))
     return found
 
 
@@ -41,19 +41,15 @@ def merged(parts: Sequence[Any]) -> Any:
     return {key: merged([part.get(key) for part in present]) for key in keys}
 
 
-def _mean(figures: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
     """Mean value and standard deviation between splits (`spread`).
 
     Splits share questions, so the ends are the means of the ends: as wide as if all of them were one.
     """
-
-    def column(name: str) -> list[float]:
-        return [number for figure in figures if (number := figure[name]) is not None]
-
     found: dict[str, float | None] = {
-        name: float(np.mean(numbers)) if (numbers := column(name)) else None for name in ("value", "low", "high")
+        name: float(np.mean([figure[name] for figure in figures])) for name in ("value", "low", "high")
     }
-    values = column("value")
+    values = [figure["value"] for figure in figures]
     return {**found, "spread": float(np.std(values, ddof=1)) if len(values) > 1 else None}
 
 
