@@ -35,7 +35,8 @@ from tradewind.training.estimators import task_mean
 from tradewind.training.fitting import Given
 from tradewind.training.results import Result, Round, Standing
 from tradewind.training.routing import WILLINGNESS, ProductionRouter, Routed, Router
-from tradewind.training.scores import Scores, bootstrap, measure
+from tradewind.training.scores import TABLE, Scores, bootstrap, measure
+from tradewind.training.scores.case import Case
 from tradewind.training.splits import Split
 
 Floats = npt.NDArray[np.float64]
@@ -248,8 +249,7 @@ def _set(
     standings[0] = replace(standings[0], scores=replace(standings[0].scores, facts=facts))
     flags = [flag for each in evaluated for flag in guards.flag_seen(each.name, tested, guards.seen(tested, each.trained_on))]
     shuffled = {
-        each.name: ground.score(guards.shuffled(each.here, options.seed), each.there).draws
-        for each in standings[: len(evaluated)]
+        each.name: ground.judged(guards.shuffled(each.here, options.seed), each.there) for each in standings[: len(evaluated)]
     }
     return Result(tested, ground.learned, tuple(standings), len(evaluated), shuffled, tuple(flags))
 
@@ -276,6 +276,11 @@ class Ground:
     def score(self, here: Routed, there: Routed) -> Scores:
         """All figures of a router that chose so."""
         return measure(self.tested, self.learned, here, there, self.told_here, self.told_there, self.weights)
+
+    def judged(self, here: Routed, there: Routed) -> dict[str, Floats]:
+        """Draws of the metrics by which a router is judged, alone."""
+        case = Case(self.tested, self.learned, here, there, self.weights)
+        return {row.name: row.compute(case) for row in TABLE if row.name in guards.JUDGED_BY and row.allowed(case)}
 
     def decide(self, router: Router, record: Path | None = None) -> tuple[Routed, Routed]:
         """A router's choices on both sides; those on the evaluated one are appended to `record`."""
