@@ -1,15 +1,17 @@
-"""Quality in parts of a set: by task, by language, by length. Choices are those at the highest willingness to pay,
-so that parts can be compared whatever their prices."""
+"""Quality in parts of a set: by task, by language, by length.
+
+Scores are those of the choices at the highest willingness to pay; what routing is worth over the whole range is the
+gain over Zero, whose operating points and models are chosen on the whole set's training rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training import language
+from tradewind.training import datasets, language, value
 from tradewind.training.results import Result, Standing
 from tradewind.training.scores import bootstrap
 from tradewind.training.scores.bootstrap import Interval
@@ -18,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 LENGTHS = (0, 50, 100, 200, 400, 800, 1600)
 """Characters at which a class of lengths begins."""
-DRAWS = 500
+DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,19 @@ class Part:
     n: int
     score: Interval
     """of the first evaluated router"""
-    over_best: Interval
-    """its score − the best single model's, paired"""
+    gain: Interval
+    """what it is worth above Zero, paired, in units of score (see `gain_is`)"""
     best_single: float
     oracle: float
     routers: dict[str, float]
     """mean score of every router"""
+
+
+def gain_is(result: Result) -> str:
+    """What gains of this set are differences of."""
+    if datasets.is_priced(result.tested):
+        return "AIQ"
+    return "mean score over all shares of strong calls" if len(result.tested.models) == 2 else "score"
 
 
 def by_task(result: Result) -> list[Part]:
@@ -80,15 +89,24 @@ def _parts(result: Result, labels: Iterable[str], names: Iterable[str]) -> list[
         if not count:
             continue
         weights = bootstrap.draws(count, 0, DRAWS)
+        gained = _gain(result, rows, weights)
         found.append(
             Part(
                 name,
                 count,
                 bootstrap.interval(bootstrap.mean(weights, first[rows])),
-                bootstrap.interval(bootstrap.mean(weights, (first - single)[rows])),
+                bootstrap.interval(bootstrap.mean(weights, (first - single)[rows]) if gained is None else gained),
                 float(single[rows].mean()),
                 float(oracle[rows].mean()),
                 {router: float(score[rows].mean()) for router, score in by_router.items()},
             )
         )
     return found
+
+
+def _gain(result: Result, rows: npt.NDArray[np.bool_], weights: Floats) -> Floats | None:
+    """[B]; None where only scores can be compared."""
+    here = result.first.here
+    part = replace(here, choice=here.choice[rows], quality=here.quality[rows])
+    found = value.measure(result.tested.take(rows), result.learned, part, result.first.there, weights)
+    return None if found is None else found.router - found.zero

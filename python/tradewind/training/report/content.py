@@ -162,7 +162,7 @@ def _parts(title: str, kind: str, parts: Sequence[breakdown.Part], result: Resul
         [
             Cell(part.name),
             Cell(str(part.n)),
-            _interval(part.over_best),
+            _interval(part.gain),
             *(Cell(f"{part.routers[router]:.3f}") for router in routers),
             Cell(f"{part.best_single:.3f}"),
             Cell(f"{part.oracle:.3f}"),
@@ -170,8 +170,9 @@ def _parts(title: str, kind: str, parts: Sequence[breakdown.Part], result: Resul
         for part in parts
     ]
     first = named(result.first.name)
-    columns = (kind, "n", f"{first} − best single", *map(named, routers), "best single", "oracle")
-    return Table(title, columns, rows, folded=folded, note="Mean scores at the highest willingness to pay.")
+    note = f"Mean scores at the highest willingness to pay; gains over the whole range, in {breakdown.gain_is(result)}."
+    columns = (kind, "n", f"{first}: gain over Zero", *map(named, routers), "best single", "oracle")
+    return Table(title, columns, rows, folded=folded, note=note)
 
 
 def _metrics(found: Document) -> Table:
@@ -194,4 +195,6 @@ def _figure(value: Mapping[str, float | None] | None, signed: bool = False) -> C
 
 
 def _interval(value: Interval) -> Cell:
+    if not value.exists:
+        return Cell("–")
     return Cell(f"{value.value:+.3f}", f"[{value.low:+.3f}, {value.high:+.3f}]")

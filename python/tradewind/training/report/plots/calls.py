@@ -36,10 +36,10 @@ def draw(result: Result) -> Drawing | None:
         *curve(score[:, strong] - score[:, weak]), color=style.INK.light, linewidth=1, linestyle=(0, (2, 2)), label="oracle"
     )
     looks = plot.looks(result)
-    for standing in reversed(result.standings):
+    for place, standing in enumerate(result.standings):
         quality = standing.here.quality
         shares, recovered = curve(quality[:, strong] - quality[:, weak])
-        axes.plot(shares, recovered, label=plot.named(standing.name), **looks[standing.name].line())
+        axes.plot(shares, recovered, label=plot.named(standing.name), zorder=plot.FRONT - place, **looks[standing.name].line())
     for target in TARGETS:
         axes.axhline(target, color=style.MUTED.light, linewidth=0.6, linestyle=(0, (1, 3)))
     axes.set_xlim(0, 1)

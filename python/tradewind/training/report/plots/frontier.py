@@ -26,19 +26,19 @@ def draw(result: Result) -> Drawing | None:
     axes.set_xscale("log")
     axes.margins(y=0.08)
     looks = plot.looks(result)
-    for standing in reversed(result.standings):
+    for place, standing in enumerate(result.standings):
         points = standing.scores.frontier["router"]
         # Mixing two points is linear in dollars, which a logarithmic axis bends: draw it densely.
         xs, ys = _mixed(points)
         look = looks[standing.name]
-        axes.plot(xs, ys, label=plot.named(standing.name), **look.line())
-        axes.scatter([c for c, _ in points], [q for _, q in points], s=16, color=look.colour, marker=look.marker, zorder=3)
-    _draw_singles(axes, frontier)
+        axes.plot(xs, ys, label=plot.named(standing.name), zorder=plot.FRONT - place, **look.line())
+        axes.scatter(*zip(*points, strict=True), s=16, color=look.colour, marker=look.marker, zorder=plot.FRONT - place)
     oracle = result.first.scores.values["oracle"]
     if oracle is not None and frontier["oracle_cost_usd"] > 0:
         point = (frontier["oracle_cost_usd"], oracle.value)
-        axes.scatter(*point, marker="*", s=140, color=style.INK.light, label="oracle", zorder=4)
+        axes.scatter(*point, marker="*", s=140, color=style.INK.light, label="oracle", zorder=plot.FRONT)
     _limit(axes, frontier, oracle is not None)
+    _draw_singles(axes, frontier)
     axes.set_xlabel("mean cost per question, USD, logarithmic")
     axes.set_ylabel("mean score")
     plot.legend(figure)
@@ -67,7 +67,7 @@ def _limit(axes: Any, frontier: Mapping[str, Any], oracle: bool) -> None:
     axes.set_xlim(min(costs) / width**0.05, max(costs) * width**0.25)
     axes.xaxis.set_major_formatter(_usd)
     axes.xaxis.set_minor_formatter(_usd)
-    axes.tick_params(axis="x", which="both", labelsize=8)
+    axes.tick_params(axis="x", which="both", labelsize=8, length=3.5, pad=4, labelcolor=style.INK.light)
 
 
 def _usd(amount: float, _: object = None) -> str:
@@ -88,12 +88,45 @@ def _draw_singles(axes: Any, frontier: Mapping[str, Any]) -> None:
         zorder=1,
     )
     mixed = [tuple(point) for point in frontier["zero"]]
+    labels: list[tuple[str, Point, str]] = []
     for model, point in singles.items():
         used = tuple(point) in mixed
         if used or len(singles) <= MOST_NAMED:
-            colour = style.INK.light if used else style.MUTED.light
-            # Below the curves, which rise to the right.
-            axes.annotate(model, point, fontsize=7.5, color=colour, xytext=(4, -9), textcoords="offset points")
+            labels.append((model, point, style.INK.light if used else style.MUTED.light))
+    _label(axes, labels, list(singles.values()))
+
+
+def _label(axes: Any, labels: Sequence[tuple[str, Point, str]], dots: Sequence[Point]) -> None:
+    """Names beside their dots, each at the first place where it covers neither a dot nor a name."""
+    points_per_pixel = 72 / axes.figure.dpi
+    at = {tuple(dot): axes.transData.transform(dot) * points_per_pixel for dot in dots if dot[0] > 0}
+    taken = [(x - 2, y - 2, x + 2, y + 2) for x, y in at.values()]
+    for model, point, colour in sorted(labels, key=lambda label: label[2] != style.INK.light):
+        if tuple(point) not in at:
+            continue
+        x, y = at[tuple(point)]
+        boxes = [_box(x + right, y + up, model) for right, up in PLACES]
+        free = [not any(_overlap(box, other) for other in taken) for box in boxes]
+        chosen = free.index(True) if any(free) else 0
+        taken.append(boxes[chosen])
+        far = {"arrowprops": {"arrowstyle": "-", "color": style.MUTED.light, "linewidth": 0.6}} if chosen > 1 else {}
+        place = {"xytext": PLACES[chosen], "textcoords": "offset points"}
+        axes.annotate(model, point, fontsize=FONT, color=colour, zorder=2, **place, **far)
+
+
+FONT = 7.5
+PLACES = ((5, -9), (5, 4), (5, -18), (5, 13), (5, -27), (5, -36), (5, 22))
+"""Points to the right of and above a dot. Below first: curves rise to the right."""
+
+Box = tuple[float, float, float, float]
+
+
+def _box(x: float, y: float, text: str) -> Box:
+    return x, y, x + 0.58 * FONT * len(text), y + FONT
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _mixed(points: Sequence[Point], steps: int = 20) -> tuple[list[float], list[float]]:

@@ -19,6 +19,8 @@ from tradewind.training.report.style import Colour
 from tradewind.training.results import Result
 
 DPI = 150
+FRONT = 30
+"""Drawing order of the first router; the others follow behind it."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,11 @@ def looks(result: Result) -> dict[str, Look]:
     return found
 
 
-def canvas(columns: int = 1, width: float = 8.0, height: float = 5.0) -> tuple[Figure, list[Any]]:
-    """A figure with its axes side by side."""
+def canvas(columns: int = 1, rows: int = 1, width: float = 8.0, height: float = 5.0) -> tuple[Figure, list[Any]]:
+    """A figure with its axes, row by row."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, columns, column + 1) for column in range(columns)]
+    axes = [figure.add_subplot(rows, columns, place + 1) for place in range(rows * columns)]
     for each in axes:
         each.grid(color=style.LINE.light, linewidth=0.7)
         each.set_axisbelow(True)

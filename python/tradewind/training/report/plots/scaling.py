@@ -30,12 +30,13 @@ def draw(result: Result) -> Drawing | None:
     for name, colour, dashes in REFERENCES:
         sizes, means = means_of(first, name)
         axes.plot(sizes, means, color=colour.light, linestyle=dashes, linewidth=1.2, label=name.replace("_", " "))
-    for standing in reversed(result.standings):
+    for place, standing in enumerate(result.standings):
         # Zero is the best single model here.
         if standing.scores.scaling is not None and standing.name != "zero":
             look = looks[standing.name]
             sizes, means = means_of(standing.scores.scaling, "score")
-            axes.plot(sizes, means, label=plot.named(standing.name), marker=look.marker, markersize=5, **look.line())
+            drawn = {"label": plot.named(standing.name), "zorder": plot.FRONT - place, "marker": look.marker, "markersize": 5}
+            axes.plot(sizes, means, **drawn, **look.line())
     sizes, _ = means_of(first, "oracle")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
