@@ -68,7 +68,8 @@ thead th{border-bottom:2px solid var(--muted);font-weight:600}tbody th{font-weig
 .note,figcaption{color:var(--muted);font-size:.85rem;max-width:60rem}
 .warnings{background:var(--warn);border-left:4px solid var(--orange);padding:.6rem 1rem .6rem 2rem;max-width:60rem}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(34rem,100%),1fr));gap:1.5rem;margin:1.2rem 0}
-figure{margin:0}figure svg{width:100%;height:auto;display:block}figure svg text{font-family:system-ui,sans-serif!important}
+figure{margin:0}figure svg{width:100%;height:auto;display:block}
+figure svg text{fill:var(--ink);font-family:system-ui,sans-serif!important}
 details{margin:.8rem 0}summary{cursor:pointer;font-weight:600}
 @media print{details{display:none}}
 """

@@ -20,6 +20,9 @@ LEAST = 20
 def draw(result: Result) -> Drawing | None:
     """Always: one group is a figure, too."""
     figure, axes = plot.canvas(2, 2, width=9.5, height=6.4)
+    for left, right in ((axes[0], axes[1]), (axes[2], axes[3])):
+        right.sharey(left)
+        right.tick_params(labelleft=False)
     colour = plot.looks(result)[result.first.name].colour
     name = plot.named(result.first.name)
     for column, parts, label in (
@@ -38,9 +41,6 @@ def draw(result: Result) -> Drawing | None:
         below.set_xlabel(label)
     axes[0].set_ylabel("mean score")
     axes[2].set_ylabel("gain over Zero")
-    for left, right in ((axes[0], axes[1]), (axes[2], axes[3])):
-        right.sharey(left)
-        right.tick_params(labelleft=False)
     plot.legend(figure)
     return Drawing(
         figure,

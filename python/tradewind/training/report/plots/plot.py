@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,14 @@ BASELINES: dict[str, tuple[Colour, Any, str]] = {
     "knn": (style.SKY, (0, (5, 1.5, 1, 1.5)), "^"),
 }
 
+EVALUATED: tuple[tuple[Any, str, float], ...] = (
+    ("solid", "o", 2.2),
+    ((0, (9, 1.5)), "P", 1.8),
+    ((0, (4, 1, 1, 1, 1, 1)), "X", 1.8),
+    ((0, (2, 1)), "h", 1.8),
+)
+"""Each with every colour in turn: enough for twenty routers."""
+
 NAMES = {
     contestants.PREDICTOR: "Tradewind's predictor",
     "zero": "Zero",
@@ -78,13 +87,14 @@ def named(router: str) -> str:
 def looks(result: Result) -> dict[str, Look]:
     """By router: evaluated ones solid and in strong colours, baselines dashed."""
     found: dict[str, Look] = {}
+    strong = itertools.product(EVALUATED, style.SERIES)
     for standing in result.standings:
         if standing.name in BASELINES:
             colour, dashes, marker = BASELINES[standing.name]
             found[standing.name] = Look(colour.light, dashes, marker, 1.5)
         else:
-            strong = style.SERIES[len(found) % len(style.SERIES)]
-            found[standing.name] = Look(strong.light, "solid", "o", 2.2)
+            (dashes, marker, width), colour = next(strong)
+            found[standing.name] = Look(colour.light, dashes, marker, width)
     return found
 
 
@@ -100,7 +110,7 @@ def canvas(columns: int = 1, rows: int = 1, width: float = 8.0, height: float = 
             each.spines[side].set_visible(False)
         for side in ("bottom", "left"):
             each.spines[side].set_color(style.MUTED.light)
-        each.tick_params(colors=style.MUTED.light, labelcolor=style.INK.light, labelsize=9)
+        each.tick_params(which="both", colors=style.MUTED.light, labelcolor=style.INK.light, labelsize=9)
         for text in (each.xaxis.label, each.yaxis.label, each.title):
             text.set_color(style.INK.light)
     return figure, axes
