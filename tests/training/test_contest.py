@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import synthetic
 
 from tradewind.artifacts import schemas
 from tradewind.errors import UsageError
-from tradewind.training import contestants, estimation, evaluate, results, spread
+from tradewind.training import contestants, datasets, estimation, evaluate, results, splits, spread
 from tradewind.training.estimators import knn, length, mean, task_mean, tier1
+from tradewind.training.fitting import Entry, Given, Routers
 
 HERE = __name__
 
@@ -117,9 +119,9 @@ def test_a_report_of_nothing_in_particular_has_every_estimator(
 ) -> None:
     table = (task_mean.ENTRY, knn.ENTRY, length.ENTRY, mean.ENTRY)
     assert set(table) | {tier1.ENTRY} <= set(estimation.TABLE)
-    monkeypatch.setattr(estimation, "TABLE", table)
+    monkeypatch.setattr(estimation, "TABLE", (*table, replace(mean.ENTRY, name="another")))
     found = check(data, "question:1", "pair", report=tmp_path)["sets"]["pair"]["routers"]
-    assert list(found) == [contestants.PREDICTOR, "mean", "zero", "task_mean", "length", "knn"]
+    assert list(found) == [contestants.PREDICTOR, "another", "zero", "task_mean", "length", "knn"]
     # Without rows to learn from there is the predictor alone, and it does not know these models.
     with pytest.raises(UsageError, match="no profile for `large`, `small`"):
         check(data, "none", "pair", report=tmp_path)
@@ -136,6 +138,26 @@ def test_a_cold_start_stands_beside_full_training(data: Path) -> None:
         if (entry["router"], entry["against"], entry["metric"]) == ("tier1:cold", "tier1", "aiq")
     ]
     assert against["low"] <= against["value"] <= against["high"]
+
+
+def test_a_cold_model_trains_nothing_and_has_that_many_answers(data: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    def prepare(given: Given) -> Routers:
+        seen["trained"] = {model for each in given.sets for model in each.models}
+        return lambda rows: seen.setdefault("rows", rows) and mean.Mean(rows)
+
+    tables = [datasets.load(data, name, {}) for name in ("ours", "pair")]
+    split = splits.parse("cold:small:30", tables)
+    assert split.cold is not None
+    entry = Entry("fake", "", prepare)
+    cold = contestants.started_cold(entry, Given(tables, [], 0), split, split.cold)
+    with pytest.raises(UsageError, match="`fake` has no profiles"):
+        cold.build(tables[0], tables[0])
+    assert seen["trained"] == {"large", "other"}
+    known = dict(zip(seen["rows"].models, (~np.isnan(seen["rows"].score)).sum(axis=0).tolist(), strict=True))
+    assert known == {"small": 30, "large": 200, "other": 200}
+    assert not np.isnan(seen["rows"].cost_usd).any()
 
 
 def test_only_what_has_profiles_starts_cold(data: Path) -> None:

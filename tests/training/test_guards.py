@@ -179,6 +179,11 @@ def test_decisions_dealt_to_other_questions_gain_nothing(data: Path) -> None:
     assert found["shuffled_texts"]["length"]["verdict"] != "better than Zero"
 
 
+def test_of_several_permutations_the_middle_one_counts() -> None:
+    permuted = [{"aiq": np.full(3, level), "score": np.full(3, -level)} for level in (0.9, 0.1, 0.5)]
+    assert guards.middle(permuted)["aiq"][0] == 0.5
+
+
 def test_a_gain_on_shuffled_texts_is_flagged() -> None:
     rising = {"aiq": np.linspace(0.5, 0.6, 50)}
     found = guards.over_zero(rising, {"aiq": np.zeros(50)})

@@ -118,6 +118,8 @@ def baselines(given: Given | None) -> list[Contestant]:
 
 
 BASELINES = (ZERO, task_mean.ENTRY.name, length.ENTRY.name, knn.ENTRY.name)
+STANDING = (mean.ENTRY, task_mean.ENTRY, length.ENTRY, knn.ENTRY)
+"""The rows of the estimator table behind them: `mean` is the Zero router."""
 HINDSIGHT = (ZERO, task_mean.ENTRY.name)
 """Those that need no rows outside the split."""
 

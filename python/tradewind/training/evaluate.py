@@ -148,7 +148,7 @@ def _evaluated(options: Options, split: Split, given: Given | None, say: Say) ->
     found = [contestants.shipped(options.predictor)] if options.predictor or nothing_asked else []
     if given is not None:
         if nothing_asked and options.report is not None:
-            entries = [entry for entry in estimation.TABLE if entry.name not in contestants.BASELINES]
+            entries = [entry for entry in estimation.TABLE if entry not in contestants.STANDING]
         for entry in entries:
             say(f"fitting {entry.name}")
             found.append(contestants.fitted(entry, given, split))
@@ -249,7 +249,8 @@ def _set(
     standings[0] = replace(standings[0], scores=replace(standings[0].scores, facts=facts))
     flags = [flag for each in evaluated for flag in guards.flag_seen(each.name, tested, guards.seen(tested, each.trained_on))]
     shuffled = {
-        each.name: ground.judged(guards.shuffled(each.here, options.seed), each.there) for each in standings[: len(evaluated)]
+        each.name: guards.middle([ground.judged(dealt, each.there) for dealt in guards.shuffled(each.here, options.seed)])
+        for each in standings[: len(evaluated)]
     }
     return Result(tested, ground.learned, tuple(standings), len(evaluated), shuffled, tuple(flags))
 

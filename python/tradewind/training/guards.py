@@ -80,15 +80,33 @@ def flag_shuffled(router: str, found: Mapping[str, Any]) -> list[dict[str, Any]]
     return [_flag("gains_on_shuffled_texts", router, f"its decisions gain on other questions too, by {found['metric']}")]
 
 
-def shuffled(here: Routed, seed: int) -> Routed:
-    """What a router would do if the texts were dealt anew among the questions."""
-    order = np.random.default_rng(seed).permutation(len(here.choice))
-    return replace(here, choice=here.choice[order], quality=here.quality[order])
+PERMUTATIONS = 3
+"""Chance puts the lower end of one permutation's interval above 0 once in 40, that of the middle of three once in 500."""
+
+
+def shuffled(here: Routed, seed: int) -> list[Routed]:
+    """What a router would do if the texts were dealt anew among the questions, a few times."""
+    orders = (np.random.default_rng((seed, number)).permutation(len(here.choice)) for number in range(PERMUTATIONS))
+    return [replace(here, choice=here.choice[order], quality=here.quality[order]) for order in orders]
+
+
+def middle(permuted: Sequence[Mapping[str, Floats]]) -> Mapping[str, Floats]:
+    """The draws of the permutation in the middle, by what a router is judged by."""
+
+    def value(draws: Mapping[str, Floats]) -> float:
+        return float(draws[judged_by(draws)][0])
+
+    return sorted(permuted, key=value)[len(permuted) // 2]
+
+
+def judged_by(draws: Mapping[str, Floats]) -> str:
+    """The first of `JUDGED_BY` that there is."""
+    return next(name for name in JUDGED_BY if name in draws)
 
 
 def over_zero(draws: Mapping[str, Floats], zero: Mapping[str, Floats]) -> dict[str, Any]:
     """A router − Zero on the same draws of questions, and what that says."""
-    metric = next(name for name in JUDGED_BY if name in draws and name in zero)
+    metric = judged_by(draws)
     difference = interval(draws[metric] - zero[metric])
     return {"metric": metric, "difference": difference.document(), "verdict": verdict(difference)}
 
