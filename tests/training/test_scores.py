@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -15,7 +16,7 @@ from tradewind.artifacts import schemas
 from tradewind.training import scores
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import Routed
-from tradewind.training.scores import bootstrap
+from tradewind.training.scores import bootstrap, page
 from tradewind.training.scores.case import MANY, Case
 
 OF_A_PAIR = {"apgr", "apgr10", "pgr50", "cpt50", "cpt80", "task_mean_apgr", "auroc_strong_better"}
@@ -42,6 +43,11 @@ def test_every_row_is_named_once_says_where_it_is_from_and_is_in_the_schema() ->
     schema = schemas.read("evaluate")["properties"]["sets"]["additionalProperties"]
     assert names.keys() <= schema["properties"].keys()
     assert set(schema["required"]) <= names.keys() | {"n", "models"}
+
+
+def test_the_page_has_the_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert text == page.page(), "run `make docs`"
 
 
 @pytest.mark.parametrize(

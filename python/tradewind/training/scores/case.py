@@ -114,8 +114,9 @@ class Case:
     @cached_property
     def points(self) -> Points:
         """The router's operating points, [B, V]: the hull over levels of willingness, by rising training cost."""
-        vertices = hull(*self.trained)
-        return Points(self.settings.cost[:, vertices], self.settings.quality[:, vertices])
+        chosen = self.here.choice[:, hull(*self.trained)]
+        cost, quality = (mean(self.weights, picked(table, chosen)) for table in (self.tested.cost_usd, self.tested.score))
+        return Points(cost, quality)
 
     @cached_property
     def zero(self) -> Points:
