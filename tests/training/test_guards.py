@@ -43,14 +43,14 @@ def first(file: Path, name: str, value: Any, row: int = 7) -> list[Any]:
 
 
 WRONG = [
-    ("outcomes", "score", 1.5, "column `score`, row 7 .*: 1.5; expected a number from 0 to 1, or null"),
-    ("outcomes", "score", -0.1, "column `score`, row 7 .*: -0.1; expected a number from 0 to 1"),
-    ("outcomes", "score", float("inf"), "column `score`, row 7 .*: inf; expected a number from 0 to 1"),
-    ("outcomes", "cost_usd", -1.0, "column `cost_usd`, row 7 .*: -1.0; expected a number, 0 or more"),
-    ("outcomes", "query_id", "ours/9999", "column `query_id`, row 7 .*: 'ours/9999'; expected an id that the queries have"),
-    ("outcomes", "model", None, "column `model`, row 7 .*: None; expected text"),
-    ("queries", "query_id", "ours/0", "column `query_id`, row 7 .*: 'ours/0'; expected each id once, and row 0 has it"),
-    ("queries", "task", None, "column `task`, row 7 .*: None; expected text"),
+    ("outcomes", "score", 1.5, "`1.5` was found; expected a number from 0 to 1"),
+    ("outcomes", "score", -0.1, "`-0.1` was found; expected a number from 0 to 1"),
+    ("outcomes", "score", float("inf"), "`inf` was found; expected a number from 0 to 1"),
+    ("outcomes", "cost_usd", -1.0, "`-1.0` was found; expected a number from 0"),
+    ("outcomes", "query_id", "ours/9999", "`ours/9999` was found; expected an id that the queries have"),
+    ("outcomes", "model", None, "`None` was found; expected text"),
+    ("queries", "query_id", "ours/0", "`ours/0` was found; expected each id once, and row 1 has it"),
+    ("queries", "task", None, "`None` was found; expected text"),
 ]
 
 
@@ -58,7 +58,7 @@ WRONG = [
 def test_a_wrong_cell_is_named_by_file_column_and_row(data: Path, table: str, column: str, cell: Any, message: str) -> None:
     file = data / "ours" / f"{table}.parquet"
     change(file, column, first(file, column, cell))
-    with pytest.raises(UsageError, match=rf"{table}\.parquet, {message}"):
+    with pytest.raises(UsageError, match=rf"ours/{table}\.parquet, row 8, column `{column}`: {message}"):
         datasets.load(data, "ours", {})
 
 
@@ -72,7 +72,7 @@ def test_a_column_that_is_missing_is_named(data: Path, table: str, column: str) 
 def test_numbers_as_text_are_refused(data: Path) -> None:
     file = data / "ours" / "outcomes.parquet"
     change(file, "score", [str(cell) for cell in parquet.read_table(file)["score"].to_pylist()])
-    with pytest.raises(UsageError, match=r"column `score`, row 0 .*: '[01]\.0'; expected a number from 0 to 1"):
+    with pytest.raises(UsageError, match=r"row 1, column `score`: `[01]\.0` was found; expected a number from 0 to 1"):
         datasets.load(data, "ours", {})
 
 
@@ -88,7 +88,7 @@ def test_the_command_says_it_without_naming_the_set(data: Path, capfd: pytest.Ca
     file = data / "ours" / "outcomes.parquet"
     change(file, "score", first(file, "score", 2.0))
     assert app.run(["evaluate", "--data", str(data), "--fit", "mean", "--split", "question:1"]) == 2
-    assert "column `score`, row 7" in " ".join(capfd.readouterr().err.split())
+    assert "row 8, column `score`" in " ".join(capfd.readouterr().err.split())
 
 
 def load(data: Path, name: str) -> DataSet:

@@ -62,6 +62,7 @@ def application() -> typer.Typer:
     """Every command, in the order of a first day with Tradewind."""
     from tradewind.cli import (
         bench,
+        calibrate,
         controller,
         decide,
         evaluate,
@@ -71,8 +72,10 @@ def application() -> typer.Typer:
         kube,
         ledger,
         plan,
+        profile,
         replay,
         route,
+        savings,
         serve,
         simulate,
         train,
@@ -94,8 +97,11 @@ def application() -> typer.Typer:
     app.command()(simulate.simulate)
     app.command()(ledger.ledger)
     app.command()(replay.replay)
+    app.command()(savings.savings)
+    app.command()(calibrate.calibrate)
     app.command()(train.train)
     app.command()(evaluate.evaluate)
+    app.command()(profile.profile)
     app.command()(features.features)
     app.add_typer(plan.app(), name="plan")
     app.add_typer(importing.app(), name="import")

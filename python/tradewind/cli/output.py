@@ -110,6 +110,6 @@ def need_training() -> None:
     """The learning stack is an extra: serving does not carry it."""
     import importlib.util
 
-    missing = [name for name in ("onnx", "pyarrow", "sklearn", "matplotlib") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("onnx", "pyarrow", "sklearn", "matplotlib", "httpx") if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"{', '.join(missing)} not installed: `pip install 'tradewind[training]'` brings them")

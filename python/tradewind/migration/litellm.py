@@ -330,7 +330,7 @@ class _Translation:
             for name in (each, bare, plain, re.sub(r"-(20\d\d-?\d\d-?\d\d|latest)$", "", plain)):
                 if name in self.profiles:
                     return {"profile": str(name)}
-        said = f"`{full}` has no profile: a quality of {PRIOR} is assumed; `tradewind train` on answers of your own gives one"
+        said = f"`{full}` has no profile: a quality of {PRIOR} is assumed; `tradewind profile` gives one from 400 answers"
         self.reading.name(path, "assumed", said)
         return {"prior": PRIOR}
 

@@ -26,6 +26,7 @@ from tradewind.training import (
     prices,
     prompts,
     report,
+    sources,
     splits,
     spread,
 )
@@ -125,7 +126,7 @@ def _load(options: Options, say: Say) -> list[DataSet]:
     for name in datasets.available(options.data):
         try:
             tables.append(datasets.load(options.data, name, listed_prices))
-        except datasets.NoTexts as error:
+        except (datasets.NoTexts, sources.NoFormat) as error:
             say(f"left out: {error.message}")
     if not tables:
         raise UsageError(f"{options.data} holds no data set with question texts", str(options.data))

@@ -12,7 +12,7 @@ from typing import Any
 
 from tradewind import core
 from tradewind.artifacts import plan, predictor
-from tradewind.training import export, names
+from tradewind.training import catalogue, export, names
 from tradewind.training.corpus import Corpus
 from tradewind.training.prompts import Prompt, length_balance
 from tradewind.training.tier1 import Tier1
@@ -71,6 +71,7 @@ def document(
         "own_prompts": {"count": len(own), "length_balance": _rounded(length_balance(own))},
         "stems": {"file": STEMS, "count": len(stems), "digits": STEM_DIGITS, "sha256": _digest(stems)},
         **facts,
+        "catalogue": catalogue.document([m.data for m in corpus.materials]),
         "profiles": profiles(fitted),
     }
 

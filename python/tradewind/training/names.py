@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 # The same weights under two release names (checked against the vendors' model cards).
 SAME = {
     "c4ai-command-r-v01": "command-r",
@@ -30,7 +28,6 @@ ALIASES = {
 }
 
 
-@cache
 def canonical(name: str) -> str:
     """Lower case, no organisation, `_` between digits read as `.`: `Meta-Llama-3_1-8B` → `meta-
     llama-3.1-8b`."""

@@ -6,13 +6,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from tradewind.artifacts import predictor
 from tradewind.artifacts.plan import Profile
 from tradewind.errors import UsageError, listed
 from tradewind.training import export, features, profiles, routing
 from tradewind.training.datasets import DataSet
+from tradewind.training.forecast import Prediction
 from tradewind.training.routing import ProductionRouter
+
+Floats = npt.NDArray[np.float64]
 
 CLUSTER_SD = 0.3
 """Prior spread of a new model's cluster deviations, logits."""
@@ -53,6 +57,12 @@ def fitted_profiles(graph: bytes, known: Mapping[str, Profile], data: DataSet, n
     offset = profiles.set_offset(anchors, frozen.parameters.deviation_blend)
     abilities = [profile.bias for profile in known.values()]
     expected = float(np.mean(abilities)) if abilities else 0.0
-    clusters = [profile.clusters for profile in known.values() if profile.clusters]
-    common = np.mean(clusters, axis=0) if clusters else np.zeros(prediction.similarity.shape[1])
+    common = common_clusters(known, prediction)
     return {name: profiles.fresh(seen(name), expected, offset, common, CLUSTER_SD) for name in names}
+
+
+def common_clusters(known: Mapping[str, Profile], prediction: Prediction) -> Floats:
+    """[C]: what the known models' cluster deviations have in common."""
+    clusters = [profile.clusters for profile in known.values() if profile.clusters]
+    found: Floats = np.mean(clusters, axis=0) if clusters else np.zeros(prediction.similarity.shape[1])
+    return found

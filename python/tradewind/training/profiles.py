@@ -195,6 +195,36 @@ def fresh(
     return replace(found, clusters=clusters([(answers, 0.0)], bias + offset, common, cluster_sd))
 
 
+@dataclass(frozen=True)
+class Posterior:
+    """How sure a fitted profile's bias and cluster deviations are (Laplace's approximation at the fit)."""
+
+    profile: Profile
+    covariance: Floats
+    """[1 + C, 1 + C], logits²"""
+
+    @property
+    def bias_sd(self) -> float:
+        """Of the ability, logits; on these questions, whatever their own offset is."""
+        return float(np.sqrt(self.covariance[0, 0]))
+
+    def mean_sd(self, quality: Floats, membership: Floats) -> float:
+        """Standard deviation of the mean of some questions' forecast qualities [n], by the delta method."""
+        slope = quality * (1 - quality)
+        gradient = np.concatenate([[slope.mean()], (slope[:, None] * membership).mean(axis=0)])
+        return float(np.sqrt(gradient @ self.covariance @ gradient))
+
+
+def posterior(answers: Evidence, profile: Profile, cluster_sd: float, bias_sd: float = BIAS_SD) -> Posterior:
+    """Of a profile that `fresh` has fitted to these answers."""
+    own = np.array(profile.clusters) if profile.clusters else np.zeros(answers.membership.shape[1])
+    chance = 1 / (1 + np.exp(-(profile.bias - profile.slope * answers.difficulty + answers.membership @ own)))
+    inputs = np.column_stack([np.ones(len(answers.right)), answers.membership])
+    precision = np.array([bias_sd, *[cluster_sd] * len(own)]) ** -2.0
+    curvature = inputs.T @ (inputs * (chance * (1 - chance))[:, None]) + np.diag(precision)
+    return Posterior(profile, np.asarray(np.linalg.inv(curvature), np.float64))
+
+
 def set_offset(known: list[tuple[Evidence, Profile]], blend: float) -> float:
     """How much easier (logits) a set is than its texts look, from models that already have a profile; 0
     without any."""

@@ -1,0 +1,1 @@
+"""Kinds of anchors, one a file."""
