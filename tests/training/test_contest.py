@@ -145,7 +145,7 @@ def test_a_cold_model_trains_nothing_and_has_that_many_answers(data: Path) -> No
 
     def prepare(given: Given) -> Routers:
         seen["trained"] = {model for each in given.sets for model in each.models}
-        return lambda rows: seen.setdefault("rows", rows) and mean.Mean(rows)
+        return lambda rows: seen.setdefault("rows", rows) and mean.ENTRY.prepare(given)(rows)
 
     tables = [datasets.load(data, name, {}) for name in ("ours", "pair")]
     split = splits.parse("cold:small:30", tables)

@@ -100,21 +100,12 @@ def baselines(given: Given | None) -> list[Contestant]:
     With nothing to learn from outside the evaluated questions (`given` is None, or a pool without such rows)
     Zero and task mean stand for what means known in hindsight would give, and the others are left out.
     """
-    means = [
-        Contestant(ZERO, mean.ENTRY.about, lambda learned, pool: mean.Mean(_or_hindsight(learned, pool))),
-        Contestant(
-            task_mean.ENTRY.name,
-            task_mean.ENTRY.about,
-            lambda learned, pool: task_mean.TaskMean(_or_hindsight(learned, pool)),
-        ),
+    learning = () if given is None else (length.ENTRY, knn.ENTRY)
+    known = given or Given([], [], 0)
+    return [
+        Contestant(name, entry.about, _from_rows(entry.prepare(known)), _stems(known), _names(known))
+        for name, entry in ((ZERO, mean.ENTRY), *((entry.name, entry) for entry in (task_mean.ENTRY, *learning)))
     ]
-    if given is None:
-        return means
-    learning = [
-        Contestant(entry.name, entry.about, _from_rows(entry.prepare(given)), _stems(given), _names(given))
-        for entry in (length.ENTRY, knn.ENTRY)
-    ]
-    return means + learning
 
 
 BASELINES = (ZERO, task_mean.ENTRY.name, length.ENTRY.name, knn.ENTRY.name)
@@ -126,13 +117,9 @@ HINDSIGHT = (ZERO, task_mean.ENTRY.name)
 
 def _from_rows(routers: Callable[[DataSet], Router]) -> Build:
     def build(learned: DataSet | None, pool: DataSet) -> Router:
-        return routers(_or_hindsight(learned, pool))
+        return routers(pool if learned is None else learned)
 
     return build
-
-
-def _or_hindsight(learned: DataSet | None, pool: DataSet) -> DataSet:
-    return pool if learned is None else learned
 
 
 def _needed(name: str, learned: DataSet | None, pool: DataSet, split: Split) -> DataSet:
