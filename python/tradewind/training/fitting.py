@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tradewind.training.datasets import DataSet
 from tradewind.training.prompts import Prompt
 from tradewind.training.routing import Router
+
+if TYPE_CHECKING:
+    from tradewind.training.estimator import Estimator
 
 Progress = Callable[[str, int, int], None]
 """(what is done, done, of how many)"""
@@ -36,3 +40,5 @@ class Entry:
     name: str
     about: str
     prepare: Callable[[Given], Routers]
+    build: Callable[[], Estimator] | None = None
+    """the estimator with its default parameters; none of a row that is no function of one set's table"""
