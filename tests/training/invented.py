@@ -12,10 +12,18 @@ import numpy.typing as npt
 from tradewind.training import features
 from tradewind.training.corpus import Encoder
 from tradewind.training.estimator import Estimator
+from tradewind.training.heads import HeadSettings
+from tradewind.training.tier1 import Settings
 
 Floats = npt.NDArray[np.float64]
 
 DIMENSIONS = 8
+QUICK = Settings(
+    heads=HeadSettings(sees=("both", "surface"), width=8, epochs=40, batch=64, rate=0.01),
+    clusters=4,
+    trust=1.0,
+    difficulty_beyond=1.0,
+)
 VOCABULARY = 30_522
 WORDS = ("river", "bridge", "integral", "poem", "loop", "matrix", "violin", "tax", "def", "why")
 
@@ -42,8 +50,14 @@ def encoder(seen: list[str]) -> Encoder:
 
 
 def small(made: Estimator) -> Estimator:
-    """With few trees, and the small encoder's dimensions."""
-    sizes = {"embedding": DIMENSIONS, "iterations": 30, "rate": 0.1, "leaves": (2, 4)}
+    """With few trees and clusters, and the small encoder's dimensions."""
+    sizes = {
+        "embedding": DIMENSIONS,
+        "iterations": 30,
+        "rate": 0.1,
+        "leaves": (2, 4),
+        "settings": QUICK,
+    }
     return made.set_params(**{name: size for name, size in sizes.items() if name in made.get_params()})
 
 
@@ -56,6 +70,8 @@ class Law:
     """[n, M]"""
     answered: float = 1.0
     """share of cells with an outcome"""
+    price: tuple[float, ...] = (0.0,)
+    """of an answer, in quality; one for all models, or one each"""
 
     def outcomes(self, seed: int) -> Floats:
         """Right or wrong, drawn by quality; NaN where there is no outcome."""
@@ -75,6 +91,13 @@ def _inputs(count: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
 def _expert(which: npt.NDArray[Any], models: int) -> Floats:
     """One model is good at each kind of question, the others are not."""
     return np.where(np.arange(models) == np.asarray(which)[:, None], 0.85, 0.35)
+
+
+def difficulty(rng: np.random.Generator) -> Law:
+    """A weak model and a dear strong one: some questions are hard for both."""
+    x = _inputs(1500, rng)
+    hard = 3 * x[:, -1] + 2 * x[:, -2]
+    return Law(x, 1 / (1 + np.exp(hard[:, None] - [-2.0, 2.0])), price=(0.0, 0.4))
 
 
 def tasks(rng: np.random.Generator) -> Law:
@@ -126,6 +149,7 @@ def thresholds(rng: np.random.Generator) -> Law:
 
 
 IDEAS: dict[str, Callable[[np.random.Generator], Law]] = {
+    "tier1": difficulty,
     "task_mean": tasks,
     "cluster_mean": clusters,
     "knn": neighbours,

@@ -49,14 +49,22 @@ class Graphed(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Tables:
+    """What `fit` was given, checked. Missing cells are NaN; every model has one."""
+
+    x: Inputs
+    score: Floats
+    cost_usd: Floats | None
+    output_tokens: Floats | None
+
+
 class Estimator(ABC, BaseEstimator):  # type: ignore[misc]
     """Forecasts quality, and cost and output tokens where `fit` was given them.
 
-    A subclass's constructor stores its parameters and nothing else. After `fit`: `setting_` is the one of its
-    settings that was chosen (see `tuning`), `quality_`, `cost_usd_` and `output_tokens_` are what was learned.
+    A subclass's constructor stores its parameters and nothing else. After `fit`, `quality_`, `cost_usd_` and
+    `output_tokens_` are what was learned.
     """
-
-    seed: int
 
     def fit(
         self,
@@ -76,19 +84,11 @@ class Estimator(ABC, BaseEstimator):  # type: ignore[misc]
             None if table is None else _cells(name, table, len(inputs), quality.shape[1], np.inf, place)
             for name, table in (("cost_usd", cost_usd), ("output_tokens", output_tokens))
         )
-
-        def held(rows: npt.NDArray[np.int64], others: npt.NDArray[np.int64], setting: float) -> Floats:
-            known = ~np.isnan(quality[rows]).all(axis=0)
-            found = np.full((len(others), quality.shape[1]), np.nanmean(quality[rows]))
-            found[:, known] = self._learn(inputs[rows], quality[rows][:, known], setting).predict(inputs[others])
-            return found
-
         self.n_features_in_ = inputs.shape[1]
         self.n_models_ = quality.shape[1]
-        self.setting_ = tuning.best(self._settings(), held, quality, cost, self.seed)
-        self.quality_ = self._learn(inputs, quality, self.setting_)
+        self.quality_ = self._learn_quality(Tables(inputs, quality, cost, tokens))
         self.cost_usd_ = None if cost is None else self._learn_amount(inputs, cost)
-        self.output_tokens_ = None if tokens is None else self._learn_amount(inputs, tokens)
+        self.output_tokens_ = None if tokens is None else self._learn_length(inputs, tokens)
         return self
 
     def predict(self, x: npt.ArrayLike) -> Floats:
@@ -126,16 +126,42 @@ class Estimator(ABC, BaseEstimator):  # type: ignore[misc]
         return found
 
     @abstractmethod
+    def _learn_quality(self, tables: Tables) -> Fitted:
+        """What forecasts quality."""
+
+    def _learn_amount(self, x: Inputs, amount: Floats) -> Fitted:
+        """What forecasts costs or lengths [n, M]: the same for all estimators whose idea is about quality."""
+        return linear.bounded(x, amount, AMOUNT_PENALTY)
+
+    def _learn_length(self, x: Inputs, tokens: Floats) -> Fitted:
+        """What forecasts lengths, after quality."""
+        return self._learn_amount(x, tokens)
+
+
+class Tuned(Estimator):
+    """An estimator with one setting, which `fit` chooses by routing value (see `tuning`) and leaves in `setting_`."""
+
+    seed: int
+
+    @abstractmethod
     def _settings(self) -> tuple[float, ...]:
         """What is chosen from, the most cautious first."""
 
     @abstractmethod
     def _learn(self, x: Inputs, score: Floats, setting: float) -> Fitted:
-        """Learns qualities; every model has a cell."""
+        """What forecasts quality with this setting."""
 
-    def _learn_amount(self, x: Inputs, amount: Floats) -> Fitted:
-        """Learns costs or lengths."""
-        return linear.bounded(x, amount, AMOUNT_PENALTY)
+    def _learn_quality(self, tables: Tables) -> Fitted:
+        x, score = tables.x, tables.score
+
+        def held(rows: npt.NDArray[np.int64], others: npt.NDArray[np.int64], setting: float) -> Floats:
+            known = ~np.isnan(score[rows]).all(axis=0)
+            found = np.full((len(others), score.shape[1]), np.nanmean(score[rows]))
+            found[:, known] = self._learn(x[rows], score[rows][:, known], setting).predict(x[others])
+            return found
+
+        self.setting_ = tuning.best(self._settings(), held, score, tables.cost_usd, self.seed)
+        return self._learn(x, score, self.setting_)
 
 
 def refused(message: str, place: str) -> UsageError:

@@ -41,7 +41,7 @@ def model(encoder: Encoder, fitted: Estimator) -> onnx.ModelProto:
         if learned is None:
             continue
         if not isinstance(learned, Graphed):
-            raise UsageError(f"{place} reads what no graph is given (its inputs are `input_ids`, `features`)", place)
+            raise UsageError(f"{place} is not exported as a graph of `quality`: it has an export of its own", place)
         found = learned.add_to(graph, ENCODED)
         graph.nodes.append(helper.make_node("Clip", [found, graph.constant(lowest), graph.constant(highest)], [name]))
         outputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, fitted.n_models_])

@@ -40,5 +40,5 @@ class Entry:
     name: str
     about: str
     prepare: Callable[[Given], Routers]
-    build: Callable[[], Estimator] | None = None
-    """the estimator with its default parameters; none of a row that is no function of one set's table"""
+    build: Callable[[], Estimator]
+    """the estimator with its default parameters, for one table"""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 
 from tradewind.training import estimator
-from tradewind.training.estimator import DIMENSIONS, Estimator, Floats, Inputs
+from tradewind.training.estimator import DIMENSIONS, Floats, Inputs, Tuned
 from tradewind.training.fitting import Entry
 from tradewind.training.onnx_graph import Graph
 
@@ -42,7 +42,7 @@ class Clusters:
         return graph.add("Gather", graph.constant(self.cells), graph.add("ArgMax", nearness, axis=1, keepdims=0))
 
 
-class ClusterMeans(Estimator):
+class ClusterMeans(Tuned):
     """The number of clusters is chosen among `clusters`, the smallest first."""
 
     quality_: Clusters

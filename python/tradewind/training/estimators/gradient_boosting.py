@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from tradewind.training import estimator
-from tradewind.training.estimator import Estimator, Floats, Inputs
+from tradewind.training.estimator import Floats, Inputs, Tuned
 from tradewind.training.fitting import Entry
 from tradewind.training.onnx_graph import ML_DOMAIN, Graph
 
@@ -78,7 +78,7 @@ def _rounded_down(threshold: float) -> float:
     return float(found if found <= threshold else np.nextafter(found, np.float32(-np.inf)))
 
 
-class GradientBoosting(Estimator):
+class GradientBoosting(Tuned):
     """The number of leaves of a tree is chosen among `leaves`, the smallest first."""
 
     def __init__(self, leaves: tuple[int, ...] = (2, 4, 8), iterations: int = 50, rate: float = 0.05, seed: int = 0) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.training import estimator
-from tradewind.training.estimator import DIMENSIONS, Estimator, Floats, Inputs
+from tradewind.training.estimator import DIMENSIONS, Floats, Inputs, Tuned
 from tradewind.training.fitting import Entry
 from tradewind.training.onnx_graph import Graph
 
@@ -53,7 +53,7 @@ class Neighbours:
         return graph.add("Add", shrunk, graph.constant(self.mean))
 
 
-class NearestNeighbours(Estimator):
+class NearestNeighbours(Tuned):
     """k is chosen among `neighbours`, the largest first."""
 
     def __init__(

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from tradewind.training import estimator, linear
-from tradewind.training.estimator import Estimator, Floats, Inputs
+from tradewind.training.estimator import Floats, Inputs, Tuned
 from tradewind.training.fitting import Entry
 from tradewind.training.linear import Linear
 from tradewind.training.onnx_graph import Graph
@@ -29,7 +29,7 @@ class Logits:
         return graph.add("Sigmoid", self.logit.add_to(graph, x))
 
 
-class LogisticPerModel(Estimator):
+class LogisticPerModel(Tuned):
     """The penalty is chosen among `penalties`, the strongest first; in rows, on inputs of spread 1."""
 
     def __init__(self, penalties: tuple[float, ...] = (3_000, 1_000, 300, 100, 30, 10), seed: int = 0) -> None:

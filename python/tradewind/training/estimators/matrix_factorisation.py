@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tradewind.training import estimator, linear
-from tradewind.training.estimator import Estimator, Floats, Inputs
+from tradewind.training.estimator import Floats, Inputs, Tuned
 from tradewind.training.fitting import Entry
 from tradewind.training.onnx_graph import Graph
 
@@ -38,7 +38,7 @@ class Factors:
         return graph.add("Sigmoid", graph.add("MatMul", projected, graph.constant(self.models)))
 
 
-class MatrixFactorisation(Estimator):
+class MatrixFactorisation(Tuned):
     """The rank is chosen among `ranks`, the smallest first; trained by Adam on every answered cell."""
 
     def __init__(self, ranks: tuple[int, ...] = (2, 4, 8, 16, 32), penalty: float = 3_000.0, seed: int = 0) -> None:

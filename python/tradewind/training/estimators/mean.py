@@ -9,7 +9,7 @@ import numpy as np
 
 from tradewind.training import estimator
 from tradewind.training.datasets import DataSet
-from tradewind.training.estimator import Estimator, Floats, Inputs
+from tradewind.training.estimator import Estimator, Floats, Inputs, Tables
 from tradewind.training.fitting import Entry, Given, Routers
 from tradewind.training.onnx_graph import Graph
 from tradewind.training.routing import Router
@@ -35,13 +35,8 @@ class Constant:
 class Mean(Estimator):
     """Each model's mean; x may have no columns."""
 
-    seed = 0
-
-    def _settings(self) -> tuple[float, ...]:
-        return (0,)
-
-    def _learn(self, x: Inputs, score: Floats, setting: float) -> Constant:
-        return self._learn_amount(x, score)
+    def _learn_quality(self, tables: Tables) -> Constant:
+        return self._learn_amount(tables.x, tables.score)
 
     def _learn_amount(self, x: Inputs, amount: Floats) -> Constant:
         return Constant(np.nanmean(amount, axis=0))

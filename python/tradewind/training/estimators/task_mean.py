@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tradewind.artifacts import plan
 from tradewind.training import estimator
 from tradewind.training.datasets import DataSet
-from tradewind.training.estimator import Estimator, Floats, Inputs
+from tradewind.training.estimator import Estimator, Floats, Inputs, Tables
 from tradewind.training.fitting import Entry, Given, Routers
 from tradewind.training.routing import Routed
 
@@ -37,7 +37,6 @@ class ByTask:
 class TaskMeans(Estimator):
     """Means by task, shrunk to the model's mean. x [n, 1] names the tasks."""
 
-    seed = 0
     quality_: ByTask
 
     def __init__(self, shrinkage: float = 10.0) -> None:
@@ -51,11 +50,8 @@ class TaskMeans(Estimator):
             raise estimator.refused(f"x has shape {found.shape} and type {found.dtype}; expected [n, 1] names of tasks", place)
         return found
 
-    def _settings(self) -> tuple[float, ...]:
-        return (self.shrinkage,)
-
-    def _learn(self, x: Inputs, score: Floats, setting: float) -> ByTask:
-        return self._learn_amount(x, score)
+    def _learn_quality(self, tables: Tables) -> ByTask:
+        return self._learn_amount(tables.x, tables.score)
 
     def _learn_amount(self, x: Inputs, amount: Floats) -> ByTask:
         overall = np.nanmean(amount, axis=0)
