@@ -81,10 +81,11 @@ crds: setup ## write crds/ from the shapes and rules of python/tradewind/resourc
 charts: setup ## write what is made in charts/: definitions, names of settings, tables of values
 	@$(BIN)/python charts/generate.py
 
-docs: setup ## write docs/conditions.md from the controller's table of reasons, docs/fields.md from the table of effects, the tables of docs/migration.md
+docs: setup ## write docs/conditions.md from the controller's table of reasons, docs/fields.md from the table of effects, the tables of docs/migration.md, docs/metrics.md
 	@$(BIN)/python -c 'from tradewind.controller import conditions; print(conditions.page(), end="")' >docs/conditions.md
 	@PYTHONPATH=tests $(BIN)/python tests/effects/page.py docs/fields.md
 	@$(BIN)/python -m tradewind.migration.page docs/migration.md
+	@$(BIN)/python -m tradewind.training.scores.page docs/metrics.md
 
 # The tag of the images is the version of the chart; the bases may be given with digests: DOCKER_ARGUMENTS="--build-arg RUST_IMAGE=…@sha256:…".
 DOCKER_ARGUMENTS ?=

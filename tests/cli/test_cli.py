@@ -255,6 +255,9 @@ def test_a_policy_may_bring_a_predictor_of_its_own(tradewind: Tradewind, predict
         (("replay", "--ledger", "/", "--plan", "/", "--predictor", "/none"), "no predictor is at /none"),
         (("plan", "check", "/nowhere"), "/nowhere"),
         (("ledger", "--dir", "/nowhere"), "no ledger"),
+        (("savings", "--log", "/nowhere", "--baseline", "gpt-4o"), "/nowhere cannot be read"),
+        (("savings", "--log", "/dev/null"), "--baseline"),
+        (("calibrate", "--log", "/nowhere", "--share", "30%"), "/nowhere cannot be read"),
         (("features", "--input", "/nowhere"), "cannot be read"),
         (("serve", "--host", "0.0.0.0"), "needs --keys"),
         (("serve", "--door", "back"), "both"),
@@ -392,7 +395,7 @@ finally:
         env=environment(tmp_path),
         check=True,
     )
-    commands = "serve decide route plan train evaluate bench simulate ledger replay features"
+    commands = "serve decide route plan train evaluate bench simulate ledger replay savings calibrate features"
     assert all(f" {command} " in done.stdout for command in commands.split())
     assert done.stderr.strip() == "[]"
 

@@ -643,9 +643,14 @@ def inventory(cluster: Nodes) -> frozenset[str]:
         for resource in (cluster.api.find(version) or {}).get("resources", ()):
             if "list" in resource["verbs"] and resource["name"] not in ("events", "leases", "componentstatuses"):
                 items = (cluster.api.find(f"{version}/{resource['name']}") or {}).get("items", ())
-                names = [(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in items]
+                names = [(item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in items if not _copy(item)]
                 found |= {f"{resource['name']}/{namespace}/{name}" for namespace, name in names}
     return frozenset(found)
+
+
+def _copy(item: Object) -> bool:
+    """Whether it is one of a workload's pods: the workload is in the inventory, and a drain changes its pods' names."""
+    return any(owner["kind"] == "ReplicaSet" for owner in item["metadata"].get("ownerReferences", ()))
 
 
 def tell(cluster: Nodes, say: Callable[[str], None]) -> list[Row]:

@@ -20,7 +20,6 @@ from tradewind.training import (
     export,
     forecast,
     gates,
-    metrics,
     prices,
     production,
     prompts,
@@ -33,6 +32,7 @@ from tradewind.training import (
 from tradewind.training.corpus import Corpus
 from tradewind.training.deviations import LatentSettings
 from tradewind.training.heads import HeadSettings
+from tradewind.training.scores.bootstrap import Interval
 from tradewind.training.tier1 import Settings, Tier1
 
 QUICK = Settings(
@@ -178,7 +178,7 @@ def _compared(whole: Corpus, held_out: frozenset[str], fitted: Tier1) -> list[ga
 
 def test_a_clearly_worse_router_fails_the_first_gate() -> None:
     def compared(name: str, value: float) -> gates.Comparison:
-        return gates.Comparison(name, 400, "aiq", metrics.Interval(value, value - 0.01, value + 0.01), np.full(5, value))
+        return gates.Comparison(name, 400, "aiq", Interval(value, value - 0.01, value + 0.01), np.full(5, value))
 
     assert gates.Gates((compared("a", 0.02),), (compared("a: b", -0.005), compared("a: c", 0.0))).not_inferior
     assert not gates.Gates((compared("a", -0.02),), ()).not_inferior

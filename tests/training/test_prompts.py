@@ -2,17 +2,108 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tradewind.training import prompts
+from tradewind.training.prompts import Prompt
+
+FILES = sorted(prompts.FOLDER.glob("*.jsonl"))
+LARGE = 100
+"""Prompts from which chance no longer explains a rank correlation over .1 in a file."""
+DOMAIN = 5
+"""Prompts from which a domain must have every label."""
+ROW: dict[str, Any] = {"id": "a", "language": "en", "domain": "facts", "label": 1, "text": "which ocean is that"}
+SAID = {"role": "user", "content": "hello"}
+ANSWERED = {"role": "assistant", "content": "hi"}
+
+
+def of(path: Path) -> list[Prompt]:
+    return [prompt for _, prompt in prompts.read(path)]
+
+
+def write(folder: Path, *rows: dict[str, Any]) -> Path:
+    path = folder / "some.jsonl"
+    path.write_text("\n".join(json.dumps(ROW | row) for row in rows), encoding="utf-8")
+    return path
 
 
 def test_there_are_enough_and_length_does_not_tell_the_label() -> None:
     found = prompts.load()
-    assert len(found) >= 400
+    assert len(found) >= 1500
     assert prompts.unbalanced(found) == []
     taught, tested = prompts.halves(found)
     assert abs(len(taught) - len(tested)) < 0.2 * len(found)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_labels_of_a_file_are_equally_frequent_and_not_told_by_length(path: Path) -> None:
+    found = of(path)
+    counts = Counter(prompt.label for prompt in found)
+    assert all(0.18 * len(found) <= counts[label] <= 0.22 * len(found) for label in prompts.LABELS)
+    limit = 0.1 if len(found) >= LARGE else prompts.LENGTH_LIMIT
+    told = prompts.spearman([len(prompt.text) for prompt in found], [prompt.label for prompt in found])
+    assert abs(told) <= limit
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem.endswith("-2")], ids=lambda path: path.stem)
+def test_neither_length_nor_domain_gives_a_label_away(path: Path) -> None:
+    lengths = defaultdict(list)
+    labels = defaultdict(list)
+    for prompt in of(path):
+        lengths[prompt.label].append(len(prompt.text))
+        labels[prompt.domain].append(prompt.label)
+    for label in prompts.LABELS:
+        count = len(lengths[label])
+        assert sum(length < 60 for length in lengths[label]) >= 0.1 * count
+        assert sum(length > 400 for length in lengths[label]) >= 0.1 * count
+    assert {domain for domain, found in labels.items() if len(found) >= DOMAIN and set(found) != set(prompts.LABELS)} == set()
+
+
+def test_no_prompt_nearly_repeats_another() -> None:
+    assert prompts.near_duplicates(prompts.load()) == []
+
+
+def test_near_duplicates_are_found_across_case_and_punctuation() -> None:
+    first = Prompt("a", "en", "facts", 1, "Which ocean is the deepest, please?")
+    again = Prompt("b", "en", "facts", 1, "which OCEAN is the deepest please")
+    other = Prompt("c", "en", "facts", 1, "Which ocean is the coldest, please?")
+    assert prompts.near_duplicates([first, again, other]) == [("a", "b")]
+
+
+def test_context_comes_before_the_text(tmp_path: Path) -> None:
+    write(tmp_path, {"context": [SAID, ANSWERED]})
+    (prompt,) = prompts.load(tmp_path)
+    assert [turn.role for turn in prompt.context] == ["user", "assistant"]
+    assert prompt.conversation == ("hello", "hi", "which ocean is that")
+
+
+def test_one_text_in_two_contexts_is_two_prompts(tmp_path: Path) -> None:
+    write(tmp_path, {"id": "a"}, {"id": "b", "context": [SAID, ANSWERED]})
+    assert [prompt.id for prompt in prompts.load(tmp_path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"label": 6}], "some.jsonl:1: label 6"),
+        ([{}, {"text": "another"}], "some.jsonl:2: `a` repeats an id"),
+        ([{}, {"id": "b"}], "some.jsonl:2: `b` repeats"),
+        ([{"context": [SAID]}], "some.jsonl:1: context is"),
+        ([{"context": [ANSWERED, SAID]}], "some.jsonl:1: context is"),
+        ([{"context": [SAID | {"role": "system"}, ANSWERED]}], "some.jsonl:1: context is"),
+        ([{"context": [SAID, ANSWERED] * 3}], "4 turns at most"),
+        ([{"context": [SAID, ANSWERED | {"content": " "}]}], "some.jsonl:1: a turn of the context is empty"),
+    ],
+)
+def test_a_wrong_row_is_refused_with_its_place(tmp_path: Path, rows: list[dict[str, Any]], says: str) -> None:
+    write(tmp_path, *rows)
+    with pytest.raises(ValueError, match=says):
+        prompts.load(tmp_path)
 
 
 @pytest.mark.parametrize(

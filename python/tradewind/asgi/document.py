@@ -27,7 +27,9 @@ def openapi(version: str) -> Json:
             "/v1/decide": {"post": _decide()},
             "/v1/models": {"get": _models()},
             "/healthz": {"get": _page("The process is alive", "The process is alive.")},
-            "/readyz": {"get": _page("Calls can be answered", "A plan is loaded, callers can be known, and calls are accepted.", 503)},
+            "/readyz": {
+                "get": _page("Calls can be answered", "A plan is loaded, callers can be known, and calls are accepted.", 503)
+            },
             "/startupz": {
                 "get": _page("A plan was loaded, or waited for", "A plan is loaded, or was waited for long enough.", 503)
             },

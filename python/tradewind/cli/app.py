@@ -62,6 +62,7 @@ def application() -> typer.Typer:
     """Every command, in the order of a first day with Tradewind."""
     from tradewind.cli import (
         bench,
+        calibrate,
         controller,
         decide,
         evaluate,
@@ -73,6 +74,7 @@ def application() -> typer.Typer:
         plan,
         replay,
         route,
+        savings,
         serve,
         simulate,
         train,
@@ -94,6 +96,8 @@ def application() -> typer.Typer:
     app.command()(simulate.simulate)
     app.command()(ledger.ledger)
     app.command()(replay.replay)
+    app.command()(savings.savings)
+    app.command()(calibrate.calibrate)
     app.command()(train.train)
     app.command()(evaluate.evaluate)
     app.command()(features.features)

@@ -12,7 +12,7 @@ from tradewind.cli import options, output
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Folder of data sets.")],
+    data: Annotated[Path, typer.Option(help="Folder of data sets, or one file; formats: docs/evaluation.md.")],
     sets: Annotated[str | None, typer.Option(help="Data sets, separated by commas; all where absent.")] = None,
     predictor: options.Predictor = None,
     fit: Annotated[

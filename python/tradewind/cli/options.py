@@ -27,6 +27,14 @@ PredictorCache = Annotated[
 ]
 ExecutorOption = Annotated[Executor, typer.Option("--executor", help="What runs the predictor.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Log = Annotated[
+    Path,
+    typer.Option(
+        help="JSON Lines of {id, body | text}, with {model, cost_usd | input_tokens, output_tokens} where they were observed; "
+        "or folder or file of the outcome log."
+    ),
+]
+Alias = Annotated[str | None, typer.Option(help="Alias that all calls are to ask for, in place of the model that each names.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draw of strategies that randomise.")]
 
 

@@ -11,7 +11,7 @@ from tradewind.cli import options, output
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Folder of data sets.")],
+    data: Annotated[Path, typer.Option(help="Folder of data sets, or one file; formats: docs/evaluation.md.")],
     out: Annotated[Path, typer.Option(help="Folder for the predictor and its manifest.")],
     exclude: Annotated[
         Path | None, typer.Option(help="SHA-256 of question stems that training must not see, one a line.")

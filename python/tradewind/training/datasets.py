@@ -1,7 +1,7 @@
 """Outcome tables: who answered which question how well, at what cost.
 
-A data set is a folder with `queries.parquet` (query_id, query_text, task, …) and `outcomes.parquet`
-(query_id, model, score in [0, 1], cost_usd, output_tokens, …).
+A data set is a folder or a file in one of the formats of `sources.TABLE`, for one a folder with `queries.parquet`
+(query_id, query_text, task, …) and `outcomes.parquet` (query_id, model, score in [0, 1], cost_usd, output_tokens, …).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as parquet
-from pyarrow import ArrowException
 
-from tradewind.errors import UsageError, listed, unknown
-from tradewind.training import names, stems
+from tradewind.errors import UsageError, listed
+from tradewind.training import names, sources, stems
+from tradewind.training.formats import tables
+from tradewind.training.formats.entry import Source
 from tradewind.training.prices import Price
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ class DataSet:
     name: str
     licence: str
     source: str
-    """SHA-256 of the two files."""
+    """SHA-256 of its files."""
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     """What a router looks at."""
@@ -103,28 +103,28 @@ class DataSet:
 
 
 def available(data: Path) -> list[str]:
-    """Names of the folders that hold a data set."""
-    return sorted(path.parent.name for path in data.glob("*/queries.parquet") if (path.parent / "outcomes.parquet").is_file())
+    """Names of the data sets in a folder, whatever their format."""
+    return sorted(sources.available(data))
 
 
 def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
-    """Reads one set. Raises `UsageError` where there is none, or none with question texts."""
-    folder = data / name
-    if not (folder / "queries.parquet").is_file():
-        raise UsageError(unknown("data set", name, available(data)), str(data))
-    queries = _read(folder / "queries.parquet", ("query_id", "prompt", "query_text", "task"))
-    outcomes = _read(folder / "outcomes.parquet", ("query_id", "model", "score", "cost_usd"))
+    """Reads one set. Raises `UsageError` where there is none, or none with question texts, or one that is not as its
+    format has it."""
+    source = sources.named(data, name)
+    read = sources.read(source)
+    queries, outcomes = read.queries, read.outcomes
     sent = queries["prompt"]
     texts = [text if text is not None else prompt for text, prompt in zip(queries["query_text"], sent, strict=True)]
     present = [i for i, text in enumerate(texts) if text and text.strip()]
     if not present:
-        raise UsageError(f"data set `{name}` has no question texts", str(folder))
+        raise UsageError(f"data set `{name}` has no question texts", str(source.path))
     ids = [queries["query_id"][i] for i in present]
     row_of = {query_id: row for row, query_id in enumerate(ids)}
-    models = sorted({names.canonical(model) for model in outcomes["model"]})
+    canonical = _canonical(source, set(outcomes["model"]))
+    models = sorted(canonical.values())
     column_of = {model: column for column, model in enumerate(models)}
     rows = np.array([row_of.get(query_id, -1) for query_id in outcomes["query_id"]])
-    columns = np.array([column_of[names.canonical(model)] for model in outcomes["model"]])
+    columns = np.array([column_of[canonical[model]] for model in outcomes["model"]])
     shape = (len(ids), len(models))
 
     def cells(values: Sequence[float | None]) -> Floats:
@@ -150,8 +150,8 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
     measured, estimated = cells(outcomes["cost_usd"]), cells(outcomes.get("cost_usd_est", empty))
     return DataSet(
         name=name,
-        licence=_licence(folder),
-        source=_digest(folder),
+        licence=_licence(source.path),
+        source=_digest(source),
         ids=tuple(ids),
         texts=tuple(texts[i] for i in present),
         variants=tuple(_other_form(texts[i], sent[i]) for i in present),
@@ -161,7 +161,7 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
         if "contaminated" in queries
         else np.ones(len(present), bool),
         models=tuple(models),
-        score=np.clip(cells(outcomes["score"]), 0, 1),
+        score=cells(outcomes["score"]),
         cost_usd=np.where(np.isnan(measured), np.where(np.isnan(estimated), listed, estimated), measured),
         output_tokens=output_tokens,
         input_price=input_price,
@@ -169,16 +169,15 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
     )
 
 
-def _read(file: Path, needed: Sequence[str]) -> dict[str, list[Any]]:
-    """The columns of a table. Raises `UsageError` where it cannot be read, or lacks one that is needed."""
-    try:
-        columns: dict[str, list[Any]] = parquet.read_table(file).to_pydict()
-    except (OSError, ArrowException) as error:
-        raise UsageError(f"{file} cannot be read: {error}", str(file)) from None
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise UsageError(f"{file} lacks {listed(missing)}; it has {listed(sorted(columns))}", str(file))
-    return columns
+def _canonical(source: Source, found: Collection[str]) -> dict[str, str]:
+    """The canonical name of each model. Raises `UsageError` where two have one: their scores would be mixed."""
+    owner: dict[str, str] = {}
+    for model in sorted(found):
+        other = owner.setdefault(names.canonical(model), model)
+        if other != model:
+            message = f"data set `{source.name}`: {listed([other, model])} are one model, `{names.canonical(model)}`; keep one"
+            raise UsageError(message, str(source.path))
+    return {model: name for name, model in owner.items()}
 
 
 def for_training(data: DataSet, exclude: Collection[str]) -> DataSet:
@@ -230,8 +229,9 @@ def _licence(folder: Path) -> str:
     return said.group(1).strip() if said else "not stated"
 
 
-def _digest(folder: Path) -> str:
+def _digest(source: Source) -> str:
+    """Of the files that were read; of a folder of tables the two tables alone."""
     mixed = hashlib.sha256()
-    for file in ("queries.parquet", "outcomes.parquet"):
-        mixed.update((folder / file).read_bytes())
+    for file in tables.pair(source.files) or source.files:
+        mixed.update(file.path.read_bytes())
     return f"sha256:{mixed.hexdigest()}"

@@ -9,7 +9,7 @@ strong one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from tradewind.training import (
     datasets,
     estimation,
     manifest,
-    metrics,
     prices,
     production,
     prompts,
@@ -33,14 +32,11 @@ from tradewind.training import (
 from tradewind.training.datasets import DataSet
 from tradewind.training.estimators import task_mean
 from tradewind.training.fitting import Given, Routers
-from tradewind.training.metrics import Interval
-from tradewind.training.routing import WILLINGNESS, ProductionRouter, Routed, Router
+from tradewind.training.routing import WILLINGNESS, ProductionRouter, Router
+from tradewind.training.scores import Scores, bootstrap, measure
 from tradewind.training.splits import Split
 
 Floats = npt.NDArray[np.float64]
-
-UTILITY_AT = (0.0001, 0.001, 0.01, 0.1)
-"""USD per request at which the mean utility is reported."""
 
 
 @dataclass(frozen=True)
@@ -62,36 +58,6 @@ class Options:
     report: Path | None = None
     seed: int = 0
     """of the bootstrap and of fitting"""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Operating points of a router, chosen on training rows, scored on test rows: [V] each, by rising
-    training cost."""
-
-    cost_usd: Floats
-    quality: Floats
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One set's figures. A metric that the set does not allow is None."""
-
-    n: int
-    models: tuple[str, ...]
-    values: dict[str, Interval | None]
-    frontier: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def document(self) -> dict[str, Any]:
-        """As `evaluate --json` writes it."""
-        return {
-            "n": self.n,
-            "models": list(self.models),
-            **{name: value.document() if value and np.isfinite(value.value) else None for name, value in self.values.items()},
-            "frontier": self.frontier,
-            **self.facts,
-        }
 
 
 def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -118,12 +84,9 @@ def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[s
             options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
             options.decisions_out.write_bytes(b"")
         scores = score(tested, learned, router, options)
-        found[data.name] = Scores(
-            scores.n,
-            scores.models,
-            scores.values,
-            scores.frontier,
-            {
+        found[data.name] = replace(
+            scores,
+            facts={
                 "share_of_questions_trained_on": _share_seen(tested, trained_on),
                 "operating_points_chosen_on": "the evaluated rows themselves" if rows.all() else "rows outside the split",
                 "licence": data.licence,
@@ -268,117 +231,10 @@ def score(tested: DataSet, learned: DataSet, router: Router, options: Options) -
     else:
         here = router.route(tested)
     there = here if learned is tested or _same(learned, tested) else router.route(learned)
-    weights = metrics.draws(len(tested), options.seed)
+    weights = bootstrap.draws(len(tested), options.seed)
     told = task_mean.TaskMean(learned)
     return measure(tested, learned, here, there, told.route(tested), told.route(learned), weights)
 
 
 def _same(a: DataSet, b: DataSet) -> bool:
     return a.name == b.name and a.ids == b.ids
-
-
-def measure(
-    tested: DataSet,
-    learned: DataSet,
-    here: Routed,
-    there: Routed,
-    told_here: Routed,
-    told_there: Routed,
-    weights: Floats,
-) -> Scores:
-    """All metrics of one pool from the choices on test rows (`here`) and on training rows (`there`)."""
-    best = int(np.lexsort((np.nan_to_num(learned.cost_usd).mean(axis=0), -learned.score.mean(axis=0)))[0])
-    final_choice = here.choice[:, -1]
-    rows = np.arange(len(tested))
-    routed_score = tested.score[rows, final_choice]
-    oracle_score, oracle_cost = metrics.oracle(tested.score, tested.cost_usd)
-    single = metrics.mean(weights, tested.score[:, best])
-    values: dict[str, Interval | None] = dict.fromkeys(
-        ("aiq", "zero", "aiq_minus_zero", "task_mean", "saved_at_best_single", "apgr", "cpt50", "cpt80")
-    )
-    values |= {
-        "score": metrics.interval(metrics.mean(weights, routed_score)),
-        "oracle": metrics.interval(metrics.mean(weights, oracle_score)),
-        "best_single": metrics.interval(single),
-        "random": metrics.interval(metrics.mean(weights, tested.score.mean(axis=1))),
-    }
-    frontier: dict[str, Any] = {"best_single_model": tested.models[best]}
-    if datasets.is_priced(tested) and datasets.is_priced(learned):
-        values |= _priced(tested, learned, here, there, told_here, told_there, weights, best)
-        frontier |= _frontier(tested, learned, here, there)
-        frontier["oracle_cost_usd"] = float(oracle_cost.mean())
-    if len(tested.models) == 2:
-        values |= _pair(tested, learned, here, told_here, weights)
-    return Scores(len(tested), tested.models, values, frontier)
-
-
-def _priced(
-    tested: DataSet,
-    learned: DataSet,
-    here: Routed,
-    there: Routed,
-    told_here: Routed,
-    told_there: Routed,
-    weights: Floats,
-    best: int,
-) -> dict[str, Interval | None]:
-    singles = metrics.mean(weights, tested.cost_usd)
-    low, high = singles.min(axis=1), singles.max(axis=1)
-    zero = _area(metrics.zero_points(tested, learned, weights), low, high)
-    routed = metrics.operating_points(tested, learned, here, there, weights)
-    aiq = _area(routed, low, high)
-    told = _area(metrics.operating_points(tested, learned, told_here, told_there, weights), low, high)
-    best_cost, best_score = singles[:, best], metrics.mean(weights, tested.score[:, best])
-    values: dict[str, Interval | None] = {
-        "aiq": metrics.interval(aiq),
-        "zero": metrics.interval(zero),
-        "aiq_minus_zero": metrics.interval(aiq - zero),
-        "task_mean": metrics.interval(told),
-        "saved_at_best_single": metrics.interval(metrics.saved(*routed, best_cost, best_score)),
-    }
-    rows = np.arange(len(tested))
-    for at in UTILITY_AT:
-        column = int(np.argmin(np.abs(np.log(np.array(WILLINGNESS)) - np.log(at))))
-        picked = here.choice[:, column]
-        utility = metrics.wtp_utility(weights, WILLINGNESS[column], tested.score[rows, picked], tested.cost_usd[rows, picked])
-        values[f"utility_at_{at:g}"] = metrics.interval(utility)
-    return values
-
-
-def _area(operating: tuple[Floats, Floats], low: Floats, high: Floats) -> Floats:
-    return metrics.aiq(*operating, low, high)
-
-
-def _frontier(tested: DataSet, learned: DataSet, here: Routed, there: Routed) -> dict[str, Any]:
-    once = np.ones((1, len(tested)))
-
-    def listed(operating: tuple[Floats, Floats]) -> list[list[float]]:
-        return [
-            [float(f"{cost:.6g}"), round(float(quality), 5)]
-            for cost, quality in zip(operating[0][0], operating[1][0], strict=True)
-        ]
-
-    return {
-        "router": listed(metrics.operating_points(tested, learned, here, there, once)),
-        "zero": listed(metrics.zero_points(tested, learned, once)),
-        "singles": {
-            model: [float(f"{cost:.6g}"), round(float(quality), 5)]
-            for model, cost, quality in zip(tested.models, tested.cost_usd.mean(axis=0), tested.score.mean(axis=0), strict=True)
-        },
-    }
-
-
-def _pair(tested: DataSet, learned: DataSet, here: Routed, told_here: Routed, weights: Floats) -> dict[str, Interval | None]:
-    weak, strong = np.argsort(learned.score.mean(axis=0), kind="stable").tolist()
-
-    def curve(routed: Routed) -> metrics.CallCurve:
-        gain = routed.quality[:, strong] - routed.quality[:, weak]
-        return metrics.call_curve(weights, gain, tested.score[:, weak], tested.score[:, strong])
-
-    found = curve(here)
-    return {
-        "apgr": metrics.interval(metrics.apgr(found)),
-        "cpt50": metrics.interval(metrics.cpt(found, 0.5)),
-        "cpt80": metrics.interval(metrics.cpt(found, 0.8)),
-        "task_mean_apgr": metrics.interval(metrics.apgr(curve(told_here))),
-    }

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training import metrics, recipe, tier1, value
+from tradewind.training import recipe, tier1, value
 from tradewind.training.corpus import Corpus, Material
-from tradewind.training.metrics import Interval
 from tradewind.training.recipe import Say, silent
+from tradewind.training.scores import bootstrap
+from tradewind.training.scores.bootstrap import Interval
 from tradewind.training.tier1 import Settings, Tier1
 
 Floats = npt.NDArray[np.float64]
@@ -73,7 +74,7 @@ class Gates:
         if not self.validation:
             return Interval(0.0, 0.0, 0.0)
         weight = np.array([found.n for found in self.validation], float)
-        return metrics.interval(weight @ np.stack([found.draws for found in self.validation]) / weight.sum())
+        return bootstrap.interval(weight @ np.stack([found.draws for found in self.validation]) / weight.sum())
 
     @property
     def not_inferior(self) -> bool:
@@ -123,12 +124,12 @@ def compare(name: str, fitted: Tier1, tested: Material, learned: Material, seed:
     """Router against Zero on the same draws; None where nothing can be measured."""
     if not len(tested.data) or not len(learned.data) or not recipe.known(fitted, tested):
         return None
-    weights = metrics.draws(len(tested.data), seed, DRAWS)
+    weights = bootstrap.draws(len(tested.data), seed, DRAWS)
     found = value.measure(tested.data, learned.data, value.route(fitted, tested), value.route(fitted, learned), weights)
     if found is None:
         return None
     difference = found.router - found.zero
-    return Comparison(name, len(tested.data), found.metric, metrics.interval(difference), difference)
+    return Comparison(name, len(tested.data), found.metric, bootstrap.interval(difference), difference)
 
 
 def _left_out(corpus: Corpus, pools: Sequence[Material], settings: Settings, seed: int, say: Say) -> list[Comparison]:

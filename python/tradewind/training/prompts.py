@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,40 +24,90 @@ LENGTH_LIMIT = 0.2
 """Largest |Spearman(length, label)| within a language: length must not tell the label."""
 
 
+CONTEXT_TURNS = 4
+"""Most turns of a conversation before the prompt."""
+NEAR_DUPLICATE = 0.8
+"""Jaccard similarity of the sets of tokens above which two prompts count as one."""
+TOKEN = re.compile(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+")
+"""A word, or one Chinese character."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the user or the assistant said before the prompt."""
+
+    role: str
+    content: str
+
+
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt; `label` from 1 (any model answers it well) to 5 (only the best do)."""
+    """One prompt; `label` from 1 (any model answers it well) to 5 (only the best do), given its `context`."""
 
     id: str
     language: str
     domain: str
     label: int
     text: str
+    """The user's last message, which is what a router looks at."""
+    context: tuple[Turn, ...] = ()
+    """The turns before it: user and assistant in turn."""
 
     @property
     def tests(self) -> bool:
         """Whether it is in the test half."""
         return hashlib.sha256(self.id.encode()).digest()[0] % 2 == 1
 
+    @property
+    def conversation(self) -> tuple[str, ...]:
+        """What was said, the prompt last."""
+        return (*(turn.content for turn in self.context), self.text)
+
 
 def load(folder: Path = FOLDER) -> list[Prompt]:
-    """All prompts of the folder's `*.jsonl`, by id. Raises `ValueError` on a wrong label or a repeated id or
-    text."""
+    """All prompts of the folder's `*.jsonl`, by id. Raises `ValueError` on a wrong label, a malformed context
+    or a repeated id or conversation."""
     found: dict[str, Prompt] = {}
-    texts: set[str] = set()
+    conversations: set[tuple[str, ...]] = set()
     for path in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if not line.strip():
-                continue
-            raw = json.loads(line)
-            prompt = Prompt(raw["id"], raw["language"], raw["domain"], raw["label"], raw["text"])
-            if prompt.label not in LABELS:
-                raise ValueError(f"{path.name}:{number}: label {prompt.label} is not 1 to 5")
-            if prompt.id in found or prompt.text in texts:
-                raise ValueError(f"{path.name}:{number}: `{prompt.id}` repeats an id or a text")
+        for place, prompt in read(path):
+            if prompt.id in found or prompt.conversation in conversations:
+                raise ValueError(f"{place}: `{prompt.id}` repeats an id or a text")
             found[prompt.id] = prompt
-            texts.add(prompt.text)
+            conversations.add(prompt.conversation)
     return [found[key] for key in sorted(found)]
+
+
+def read(path: Path) -> list[tuple[str, Prompt]]:
+    """(place, prompt) of each line of one file. Raises `ValueError` on a wrong label or a malformed context."""
+    places = ((f"{path.name}:{number}", line) for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1))
+    return [(place, _prompt(json.loads(line), place)) for place, line in places if line.strip()]
+
+
+def _prompt(raw: Mapping[str, Any], place: str) -> Prompt:
+    if raw["label"] not in LABELS:
+        raise ValueError(f"{place}: label {raw['label']} is not 1 to 5")
+    context = tuple(Turn(turn["role"], turn["content"]) for turn in raw.get("context", ()))
+    roles = [turn.role for turn in context]
+    if roles != ["user", "assistant"] * (len(roles) // 2) or len(roles) > CONTEXT_TURNS:
+        raise ValueError(f"{place}: context is {roles}, not `user` and `assistant` in turn, {CONTEXT_TURNS} turns at most")
+    if not all(turn.content.strip() for turn in context):
+        raise ValueError(f"{place}: a turn of the context is empty")
+    return Prompt(raw["id"], raw["language"], raw["domain"], raw["label"], raw["text"], context)
+
+
+def near_duplicates(prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
+    """Ids of pairs whose conversations' token sets have a Jaccard similarity over `NEAR_DUPLICATE`."""
+    sets = [(p.id, frozenset(TOKEN.findall(" ".join(p.conversation).lower()))) for p in prompts]
+    sets.sort(key=lambda pair: len(pair[1]))
+    found = []
+    for index, (one, few) in enumerate(sets):
+        for other, many in sets[index + 1 :]:
+            if len(few) <= NEAR_DUPLICATE * len(many):
+                break  # |A ∩ B| / |A ∪ B| is at most |A| / |B|, and those to come are no smaller.
+            if len(few & many) > NEAR_DUPLICATE * len(few | many):
+                found.append((one, other))
+    return found
 
 
 def halves(prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Prompt]]:

@@ -38,6 +38,8 @@ class Routed:
     """[n, G]: column of the chosen model at each willingness to pay"""
     quality: Floats
     """[n, M]: its forecasts"""
+    forecasts: bool = True
+    """Whether `quality` says how good answers will be, and not only which are better than others."""
 
 
 class Router(Protocol):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training import metrics
 from tradewind.training.routing import WILLINGNESS
+from tradewind.training.scores import frontier, routellm, routerbench
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,9 +61,9 @@ def _aiq(forecast: Floats, score: Floats, cost_usd: Floats) -> float:
         choice = np.argmax(willingness * forecast - single, axis=1)
         points.append((cost[rows, choice].mean(), np.nanmean(score[rows, choice])))
     spent, earned = np.array(points).T
-    vertices = metrics.hull(spent, earned)
+    vertices = frontier.hull(spent, earned)
     low, high = np.array([single.min()]), np.array([single.max()])
-    return float(metrics.aiq(spent[None, vertices], earned[None, vertices], low, high)[0])
+    return float(routerbench.aiq(spent[None, vertices], earned[None, vertices], low, high)[0])
 
 
 def _pair(forecast: Floats, score: Floats) -> float:
@@ -74,5 +74,5 @@ def _pair(forecast: Floats, score: Floats) -> float:
     if lift == 0:
         return float(score[:, weak].mean())
     gain = forecast[:, strong] - forecast[:, weak]
-    curve = metrics.call_curve(np.ones((1, len(score))), gain, score[:, weak], score[:, strong])
-    return float(score[:, weak].mean() + lift * metrics.apgr(curve)[0])
+    curve = routellm.call_curve(np.ones((1, len(score))), gain, score[:, weak], score[:, strong])
+    return float(score[:, weak].mean() + lift * routellm.apgr(curve)[0])

@@ -98,7 +98,7 @@ class UserRouter:
         choice = found.astype(np.int16)
         # Questions of a pair go to the strong model in the order in which a rising willingness sends them there.
         share = np.stack([(choice == model).mean(axis=1) for model in range(models)], axis=1)
-        return Routed(choice, share)
+        return Routed(choice, share, forecasts=False)
 
     def _table(self, method: str, what: str, given: object, shape: tuple[int, int], most: float) -> Floats:
         """What a method gave, as numbers of that shape from 0 to `most`."""

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training import datasets, forecast, metrics, routing
+from tradewind.training import datasets, forecast, routing
 from tradewind.training.corpus import Material
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import Forecasts, Routed
+from tradewind.training.scores import routellm, routerbench
+from tradewind.training.scores.case import Case
 from tradewind.training.tier1 import Tier1
 
 Floats = npt.NDArray[np.float64]
@@ -38,19 +40,15 @@ class Value:
 
 def measure(tested: DataSet, learned: DataSet, here: Routed, there: Routed, weights: Floats) -> Value | None:
     """None where the set can be judged by neither AIQ nor APGR."""
-    if datasets.is_priced(tested) and datasets.is_priced(learned):
-        singles = metrics.mean(weights, tested.cost_usd)
-        low, high = singles.min(axis=1), singles.max(axis=1)
-        router = metrics.aiq(*metrics.operating_points(tested, learned, here, there, weights), low, high)
-        zero = metrics.aiq(*metrics.zero_points(tested, learned, weights), low, high)
+    case = Case(tested, learned, here, there, weights)
+    if "costs" in case.allows:
+        router, zero = (routerbench.aiq(*points, case.cheapest, case.dearest) for points in (case.points, case.zero))
         return Value(router, zero, "aiq")
-    if len(tested.models) == 2:
-        weak, strong = np.argsort(learned.score.mean(axis=0), kind="stable").tolist()
-        gain = here.quality[:, strong] - here.quality[:, weak]
-        curve = metrics.call_curve(weights, gain, tested.score[:, weak], tested.score[:, strong])
-        lift = metrics.mean(weights, tested.score[:, strong] - tested.score[:, weak])
-        base = metrics.mean(weights, tested.score[:, weak])
-        return Value(base + metrics.apgr(curve) * lift, base + 0.5 * lift, "apgr")
+    if "pair" in case.allows:
+        weak, strong = (case.single_quality[:, model] for model in case.pair)
+        # In units of score: APGR of the way from the weak model to the strong one; random routing goes half of it.
+        recovered = routellm.apgr(routellm.curve_of(case))
+        return Value(weak + recovered * (strong - weak), weak + 0.5 * (strong - weak), "apgr")
     return None
 
 

@@ -1,0 +1,61 @@
+"""Our own folders: `queries.parquet` and `outcomes.parquet`, and what else lies beside them is not read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.parquet as parquet
+from pyarrow import ArrowException
+
+from tradewind.errors import UsageError
+from tradewind.training.formats import files
+from tradewind.training.formats.entry import Entry, Source, Tables
+from tradewind.training.formats.files import File, Record
+
+QUERIES = ("query_id", "prompt", "query_text", "task")
+OUTCOMES = ("query_id", "model", "score", "cost_usd")
+PAIR = ("queries.parquet", "outcomes.parquet")
+
+
+def pair(given: Sequence[File]) -> tuple[File, File] | None:
+    """The two files, if a folder has them."""
+    by_name = {file.path.name: file for file in given}
+    return (by_name[PAIR[0]], by_name[PAIR[1]]) if by_name.keys() >= set(PAIR) else None
+
+
+def read(source: Source) -> Tables:
+    """The two files as they are, checked. A cell may have several samples, whose mean counts."""
+    found = pair(source.files)
+    assert found is not None
+    queries, outcomes = _columns(found[0], QUERIES), _columns(found[1], OUTCOMES)
+    repeated = [query for query, count in Counter(queries["query_id"]).items() if count > 1]
+    if repeated:
+        place = f"{PAIR[0]}, column `query_id`"
+        raise UsageError(f"{source.name}/{place}: `{repeated[0]}` stands there twice; ids are unique", place)
+    known = set(queries["query_id"])
+    rows = zip(outcomes["query_id"], outcomes["score"], strict=True)
+    for number, (query, score) in enumerate(rows, start=1):
+        row = Record(f"{source.name}/{PAIR[1]}, row {number}", {"query_id": query, "score": score})
+        if query not in known:
+            row.refuse("query_id", query, f"an id of {PAIR[0]}")
+        row.score("score")
+    return Tables(queries, outcomes)
+
+
+def _columns(file: File, needed: Sequence[str]) -> dict[str, list[Any]]:
+    files.need(file, needed)
+    try:
+        columns: dict[str, list[Any]] = parquet.read_table(file.path).to_pydict()
+    except (OSError, ArrowException) as error:
+        raise UsageError(f"{file.path} cannot be read: {error}", str(file.path)) from None
+    return columns
+
+
+ENTRY = Entry(
+    "tables",
+    "a folder with queries.parquet and outcomes.parquet",
+    lambda given: pair(given) is not None,
+    read,
+)
