@@ -150,18 +150,17 @@ def test_a_cold_model_trains_nothing_and_has_that_many_answers(data: Path) -> No
     tables = [datasets.load(data, name, {}) for name in ("ours", "pair")]
     split = splits.parse("cold:small:30", tables)
     assert split.cold is not None
-    entry = Entry("fake", "", prepare)
+    entry = Entry("fake", "", prepare, mean.Mean)
     cold = contestants.started_cold(entry, Given(tables, [], 0), split, split.cold)
-    with pytest.raises(UsageError, match="`fake` has no profiles"):
-        cold.build(tables[0], tables[0])
+    cold.build(tables[0], tables[0])
     assert seen["trained"] == {"large", "other"}
     known = dict(zip(seen["rows"].models, (~np.isnan(seen["rows"].score)).sum(axis=0).tolist(), strict=True))
     assert known == {"small": 30, "large": 200, "other": 200}
     assert not np.isnan(seen["rows"].cost_usd).any()
 
 
-def test_only_what_has_profiles_starts_cold(data: Path) -> None:
-    with pytest.raises(UsageError, match="`mean` has no profiles, so it cannot start cold"):
-        check(data, "cold:small:30", "ours", fit=("mean",))
+def test_every_estimator_can_start_cold_and_what_comes_trained_cannot(data: Path) -> None:
+    found = check(data, "cold:small:30", "ours", fit=("knn",))["sets"]["ours"]
+    assert list(found["routers"]) == ["knn:cold", "knn", "zero", "task_mean", "length"]
     with pytest.raises(UsageError, match="a cold start is of estimators"):
         check(data, "cold:small:30", "ours", router=(f"{HERE}:Large",))

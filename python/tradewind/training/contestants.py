@@ -84,11 +84,7 @@ def started_cold(entry: Entry, given: Given, split: Split, cold: Cold) -> Contes
     routers = entry.prepare(kept)
 
     def build(learned: DataSet | None, pool: DataSet) -> Router:
-        rows = _needed(entry.name, learned, pool, split)
-        router = routers(_thinned(rows, cold, given.seed))
-        if not isinstance(router, ProductionRouter):
-            raise UsageError(f"`{entry.name}` has no profiles, so it cannot start cold: `--fit tier1` can", entry.name)
-        return router
+        return routers(_thinned(_needed(entry.name, learned, pool, split), cold, given.seed))
 
     what = f"fitted: {entry.name}, {cold.model} from {cold.answers} answers"
     return Contestant(f"{entry.name}:cold", what, build, _stems(given), _names(given))

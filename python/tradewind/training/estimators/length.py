@@ -7,71 +7,52 @@ training rows say ("prompt length only" of RouteLLM's pair).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
+from tradewind import core
+from tradewind.training import estimator, features, linear
 from tradewind.training.datasets import DataSet
+from tradewind.training.estimator import Estimator, Floats, Inputs, Tables
 from tradewind.training.fitting import Entry, Given, Routers
-from tradewind.training.routing import Forecasts, Routed, Router, sweep
+from tradewind.training.linear import Bounded, Linear
+from tradewind.training.routing import Router
 
-Floats = npt.NDArray[np.float64]
-
-RIDGE = 20.0
-"""Questions at which a slope is shrunk to half of the least squares one."""
+FEATURE = "log_bytes"
 
 
-@dataclass(frozen=True)
-class Line:
-    """y = level + slope · x, one of each a model, [M]."""
+class LengthLines(Estimator):
+    """Of x only the surface feature `log_bytes` counts; the surface features are the last columns."""
 
-    level: Floats
-    slope: Floats
+    def __init__(self, penalty: float = 20.0) -> None:
+        self.penalty = penalty
+        """Questions at which a slope is shrunk to half of the least squares one."""
 
-    def at(self, x: Floats) -> Floats:
-        """[n] → [n, M]"""
-        found: Floats = self.level + x[:, None] * self.slope
-        return found
+    def _learn_quality(self, tables: Tables) -> Linear:
+        return self._lines(tables.x, tables.score)
 
+    def _learn_amount(self, x: Inputs, amount: Floats) -> Bounded:
+        return Bounded(self._lines(x, amount), np.nanmin(amount, axis=0), np.nanmax(amount, axis=0))
 
-@dataclass(frozen=True)
-class Length:
-    """Lines of score and cost over standardised ln characters."""
-
-    centre: float
-    spread: float
-    score: Line
-    cost_usd: Line
-
-    def route(self, data: DataSet) -> Routed:
-        """The same forecast for all questions of one length."""
-        x = (_log_length(data) - self.centre) / self.spread
-        return sweep(Forecasts(np.clip(self.score.at(x), 0, 1), np.maximum(self.cost_usd.at(x), 0)))
+    def _lines(self, x: Inputs, cells: Floats) -> Linear:
+        names = core.feature_names()
+        column = x.shape[1] - len(names) + names.index(FEATURE)
+        found = linear.ridge(x[:, [column]], cells, self.penalty)
+        weight = np.zeros((x.shape[1], cells.shape[1]))
+        weight[column] = found.weight[0]
+        return Linear(weight, found.intercept)
 
 
-def fit(trained: DataSet) -> Router:
-    """One line a model, through its mean."""
-    length = _log_length(trained)
-    centre, spread = float(length.mean()), float(length.std()) or 1.0
-    x = (length - centre) / spread
-
-    def line(cells: Floats) -> Line:
-        level = cells.mean(axis=0)
-        return Line(level, x @ (cells - level) / (x @ x + RIDGE))
-
-    return Length(centre, spread, line(trained.score), line(np.nan_to_num(trained.cost_usd)))
-
-
-def _log_length(data: DataSet) -> Floats:
-    """ln(1 + characters), [n]"""
-    found: Floats = np.log1p(np.array([len(text) for text in data.texts], float))
-    return found
+def _surface(data: DataSet) -> Inputs:
+    return features.of(data.texts).surface
 
 
 def prepare(given: Given) -> Routers:
     """Nothing is shared between sets."""
-    return fit
+
+    def router(trained: DataSet) -> Router:
+        return estimator.fit(LengthLines(), trained, _surface)
+
+    return router
 
 
-ENTRY = Entry("length", "a line over the logarithm of the text's length, one a model", prepare)
+ENTRY = Entry("length", "a line over the logarithm of the text's length, one a model", prepare, LengthLines)
