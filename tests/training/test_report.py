@@ -161,9 +161,7 @@ def test_the_table_of_decisions_gives_the_figures_again(made: tuple[dict[str, An
     assert chosen["forecasts"].null_count == len(chosen)
 
 
-def test_two_reports_of_one_evaluation_are_the_same_bytes(
-    data: Path, made: tuple[dict[str, Any], Path], tmp_path: Path
-) -> None:
+def test_two_reports_of_one_evaluation_are_the_same(data: Path, made: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     asked = evaluate.Options(data, fit=("length",), router=(f"{__name__}:Large",), split="question:1")
     evaluate.run(replace(asked, report=tmp_path))
     for file in tmp_path.iterdir():

@@ -29,12 +29,14 @@ def draw(result: Result) -> Drawing | None:
     for standing in others:
         forecast, right = reliability(standing.here.quality, result.tested.score, weights[:1])
         axes.plot(forecast, right[0], label=plot.named(standing.name), alpha=0.8, **looks[standing.name].line())
-    for standing in shown:
+    for place, standing in enumerate(shown):
         look = looks[standing.name]
         forecast, right = reliability(standing.here.quality, result.tested.score, weights)
-        low, high = np.nanpercentile(right[1:], [2.5, 97.5], axis=0)
-        axes.fill_between(forecast, low, high, color=look.colour, alpha=0.18, linewidth=0)
-        axes.plot(forecast, right[0], label=plot.named(standing.name), marker=look.marker, markersize=5, **look.line())
+        if place == 0:
+            low, high = np.nanpercentile(right[1:], [2.5, 97.5], axis=0)
+            axes.fill_between(forecast, low, high, color=look.colour, alpha=0.18, linewidth=0)
+        drawn = {"label": plot.named(standing.name), "marker": look.marker, "markersize": 4, "zorder": plot.FRONT - place}
+        axes.plot(forecast, right[0], **drawn, **look.line())
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_aspect("equal")
@@ -66,7 +68,7 @@ def _about(shown: list[Standing]) -> str:
         and (brier := standing.scores.values["brier"]) is not None
         and (auroc := standing.scores.values["auroc"]) is not None
     )
-    return f"Mean score of answers by forecast quality, all models' answers in tenths; bands are 95 %. {figures}."
+    return f"Mean score of answers by forecast quality, all models' answers in tenths; the band is 95 %. {figures}."
 
 
 ENTRY = Plot("calibration", "calibration", draw)

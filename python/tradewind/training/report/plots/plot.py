@@ -62,11 +62,11 @@ BASELINES: dict[str, tuple[Colour, Any, str]] = {
     "knn": (style.SKY, (0, (5, 1.5, 1, 1.5)), "^"),
 }
 
-EVALUATED: tuple[tuple[Any, str, float], ...] = (
-    ("solid", "o", 2.2),
-    ((0, (9, 1.5)), "P", 1.8),
-    ((0, (4, 1, 1, 1, 1, 1)), "X", 1.8),
-    ((0, (2, 1)), "h", 1.8),
+EVALUATED: tuple[tuple[Any, str], ...] = (
+    ("solid", "o"),
+    ((0, (7, 1.5)), "P"),
+    ((0, (4, 1, 1, 1, 1, 1)), "X"),
+    ((0, (2, 1)), "h"),
 )
 """Each with every colour in turn: enough for twenty routers."""
 
@@ -85,7 +85,7 @@ def named(router: str) -> str:
 
 
 def looks(result: Result) -> dict[str, Look]:
-    """By router: evaluated ones solid and in strong colours, baselines dashed."""
+    """By router: evaluated ones in strong colours and the first of them thick, baselines dashed."""
     found: dict[str, Look] = {}
     strong = itertools.product(EVALUATED, style.SERIES)
     for standing in result.standings:
@@ -93,8 +93,8 @@ def looks(result: Result) -> dict[str, Look]:
             colour, dashes, marker = BASELINES[standing.name]
             found[standing.name] = Look(colour.light, dashes, marker, 1.5)
         else:
-            (dashes, marker, width), colour = next(strong)
-            found[standing.name] = Look(colour.light, dashes, marker, width)
+            (dashes, marker), colour = next(strong)
+            found[standing.name] = Look(colour.light, dashes, marker, 2.6 if standing is result.first else 1.4)
     return found
 
 
@@ -129,6 +129,7 @@ def legend(figure: Figure, columns: int = 3) -> None:
         ncols=columns,
         fontsize=9,
         frameon=False,
+        handlelength=3.2,
         labelcolor=style.INK.light,
     )
 
