@@ -13,7 +13,7 @@ from pathlib import Path
 from tradewind.artifacts import download, predictor
 from tradewind.artifacts.predictor import Artifact, Predictors
 from tradewind.controller.store import Custom
-from tradewind.errors import TradewindError
+from tradewind.errors import TradewindError, UsageError
 
 FETCHERS = 2
 """Predictors fetched at once."""
@@ -62,6 +62,8 @@ class Fetcher:
             loop = asyncio.get_running_loop()
             fetch = functools.partial(predictor.fetch, url, digest, self._folder, self._reachable)
             artifact = await loop.run_in_executor(self._threads, fetch)
+            if artifact.own:  # A gateway would refuse it, and with it the plan of everyone.
+                raise UsageError("it is a graph of a user's own, and gateways in a cluster load no ONNX Runtime to run it", url)
             await asyncio.to_thread(added, artifact.graph)
         except TradewindError as error:
             self._failed[digest] = error.message

@@ -102,7 +102,7 @@ pub struct Settings {
     pub sync_fault: SyncFault,
     /// What runs the predictors. Default `native`.
     pub executor: Executor,
-    /// The shared library of ONNX Runtime, for executor `onnxruntime`.
+    /// The shared library of ONNX Runtime, for executor `onnxruntime` and for graphs of a user's own.
     pub onnxruntime_library: Option<PathBuf>,
 }
 

@@ -87,7 +87,7 @@ struct Serve {
     /// What runs the predictors.
     #[arg(long, value_enum)]
     executor: Option<Executor>,
-    /// Shared library of ONNX Runtime, for `--executor onnxruntime`.
+    /// Shared library of ONNX Runtime, for `--executor onnxruntime` and for graphs of a user's own.
     #[arg(long)]
     onnxruntime_library: Option<PathBuf>,
     /// One JSON line on stdout when the doors are open.
