@@ -21,6 +21,7 @@ __all__ = [
     "bench_decide",
     "bench_http",
     "check_plan",
+    "describe_graph",
     "error_codes",
     "feature_names",
     "feature_schema",
@@ -53,8 +54,13 @@ def feature_schema() -> str:
 def error_codes() -> str:
     """The list of errors as JSON: `[{code, side, retry, status, type, about}]`."""
 
+def describe_graph(file: bytes) -> str:
+    """What an ONNX file is as a predictor, as JSON: `{kind, inputs, models, output_tokens}`; `models` counts the columns of a
+    graph of a user's own. One that is no predictor is refused.
+    """
+
 def tables() -> str:
-    """The core's tables as JSON: strategies, policies, capabilities, dialects, executors."""
+    """The core's tables as JSON: strategies, policies, kinds of graphs, capabilities, dialects, executors."""
 
 def plan_id(plan: bytes) -> str:
     """The id that a plan source has once it is compiled, `sha256:`."""
@@ -71,7 +77,7 @@ class Planner:
     ) -> Planner:
         """Compiles a plan source with the ONNX files of its predictors.
 
-        `executor` is `native` or `onnxruntime`; the latter needs the path of ONNX Runtime's library.
+        `executor` is `native` or `onnxruntime`; the latter and graphs of a user's own need the path of ONNX Runtime's library.
         """
 
     @property
@@ -101,7 +107,8 @@ class Planner:
         """
 
     def decide_lines(self, lines: bytes, *, tenant: str = "default", at_ns: int = 0, seed: int = 0) -> bytes:
-        """Decides on JSON Lines `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?}`, in order.
+        """Decides on JSON Lines `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?,
+        "template_bytes"?}`, in order. The last one is the reading of an earlier decision: what was left out of its text.
 
         Each output line is a decision or `{"id", "error": {code, message, path}}`.
         """
@@ -110,7 +117,9 @@ class Planner:
         """Decides a recorded call again, from the `capture` of an outcome as JSON."""
 
     def classify(self, text: str) -> dict[str, list[float]]:
-        """What the predictor says of a text: difficulty, latent, length, similarity."""
+        """What the predictor says of a text: difficulty, latent, length, similarity, quality, output_tokens; those that it does
+        not say are empty.
+        """
 
     def cost(self, model: str, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
         """Nano-dollars of an answer at a model's prices; `model` is an id or its last part."""

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tradewind._core import Mailbox as Mailbox
 
 __all__ = [
+    "OWN_GRAPH",
     "Gateway",
+    "Graph",
     "Planner",
     "Prediction",
     "Simulator",
@@ -28,6 +30,7 @@ __all__ = [
     "bench_decide",
     "bench_http",
     "check_plan",
+    "describe_graph",
     "error_codes",
     "feature_names",
     "feature_schema",
@@ -49,7 +52,7 @@ feature_schema = _core.feature_schema
 
 
 class Prediction(TypedDict):
-    """What a predictor says of a text, before any model is looked at."""
+    """What a predictor says of a text, before any model's profile is looked at. What its graph does not say is empty."""
 
     difficulty: list[float]
     """One value per head, logit units; larger is harder."""
@@ -59,6 +62,27 @@ class Prediction(TypedDict):
     """What tells answer lengths apart."""
     similarity: list[float]
     """Cosine to each centroid of the training data."""
+    quality: list[float]
+    """Of a graph of a user's own: expected quality by column, from 0 to 1."""
+    output_tokens: list[float]
+    """Of such a graph that says them: expected tokens of an answer by column."""
+
+
+class Graph(TypedDict):
+    """What an ONNX file is as a predictor."""
+
+    kind: str
+    """A row of the core's table `graphs`."""
+    inputs: list[str]
+    """What it is fed."""
+    models: int
+    """How many models a graph of a user's own knows: the M of its outputs."""
+    output_tokens: bool
+    """Whether such a graph says how long models answer."""
+
+
+OWN_GRAPH = "own/1"
+"""The kind of a graph of a user's own."""
 
 
 def version() -> str:
@@ -83,9 +107,16 @@ def error_codes() -> list[dict[str, Any]]:
 
 
 def tables() -> dict[str, Any]:
-    """The core's tables: strategies, policies, capabilities, dialects, executors."""
+    """The core's tables: strategies, policies, kinds of graphs, capabilities, dialects, executors."""
     found: dict[str, Any] = json.loads(_core.tables())
     return found
+
+
+def describe_graph(file: bytes) -> Graph:
+    """What an ONNX file is as a predictor. Raises `InvalidPredictor` with what was found and what is accepted."""
+    with typed_errors():
+        described: Graph = json.loads(_core.describe_graph(file))
+        return described
 
 
 def plan_id(plan: bytes) -> str:
@@ -120,11 +151,17 @@ def onnxruntime_library() -> Path:
     return found[0]
 
 
+def _library(executor: str, graphs: Sequence[bytes]) -> Path | None:
+    """Where ONNX Runtime is, if the executor or one of the graphs needs it."""
+    needed = executor == "onnxruntime" or any(describe_graph(graph)["kind"] == OWN_GRAPH for graph in graphs)
+    return onnxruntime_library() if needed else None
+
+
 class Planner:
     """A compiled plan that decides in process. Immutable; may be shared between threads."""
 
     def __init__(self, plan: bytes, predictors: list[bytes], executor: str = "native") -> None:
-        library = onnxruntime_library() if executor == "onnxruntime" else None
+        library = _library(executor, predictors)
         with typed_errors():
             self._planner = _core.Planner(plan, predictors, executor, library)
 
@@ -206,7 +243,7 @@ class Gateway:
         credentials: Mapping[str, str] | None = None,
     ) -> None:
         given = dict(settings or {})
-        if given.get("executor") == "onnxruntime" and given.get("onnxruntime_library") is None:
+        if given.get("onnxruntime_library") is None:  # Any plan to come may name a graph that needs it.
             given["onnxruntime_library"] = str(onnxruntime_library())
         with typed_errors():
             self._gateway = _core.Gateway(json.dumps(given).encode(), list(predictors))
@@ -486,7 +523,7 @@ def bench_bodies(lines: bytes | None, count: int, seed: int) -> dict[int, list[b
 
 def bench_decide(plan: bytes, predictors: list[bytes], executor: str, bodies: dict[int, list[bytes]]) -> dict[str, Any]:
     """Times body bytes → decision in Rust, by size: p50_us, p90_us, p99_us, n, per_s_core."""
-    library = onnxruntime_library() if executor == "onnxruntime" else None
+    library = _library(executor, predictors)
     with typed_errors():
         timings: dict[str, Any] = json.loads(_core.bench_decide(plan, predictors, executor, bodies, library))
         return timings

@@ -207,8 +207,8 @@ class Engine:
         )
 
     def decide_lines(self, lines: bytes, *, tenant: str = "default", at_ns: int = 0, seed: int = 0) -> bytes:
-        """Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?}`; a decision or an
-        error a line.
+        """Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?, "template_bytes"?}`; a
+        decision or an error a line.
         """
         return self._planner.decide_lines(lines, tenant=tenant, at_ns=at_ns, seed=seed)
 

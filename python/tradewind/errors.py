@@ -10,7 +10,7 @@
     │   └── UpstreamBroken · UpstreamInvalid · AllResting
     ├── InternalError              Tradewind itself, or what it was given to run, cannot serve now
     │   ├── Overloaded · NoPlan · CredentialMissing · IdentityUnavailable · Draining · DrainTimeout
-    │   └── InvalidPlan · InvalidPredictor · Internal
+    │   └── InvalidPlan · InvalidPredictor · PredictorFailed · Internal
     ├── ConfigurationError         resources that were refused, with all their problems
     └── UsageError                 a command used wrongly, or input that cannot be read
 
@@ -196,6 +196,12 @@ class InvalidPlan(InternalError):
 
 class InvalidPredictor(InternalError):
     """A predictor that cannot be loaded, or was trained on other features."""
+
+    retry = False
+
+
+class PredictorFailed(InternalError):
+    """The predictor could not be run on this call, or gave what is no forecast."""
 
     retry = False
 

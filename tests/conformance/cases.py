@@ -489,6 +489,7 @@ ELSEWHERE = {
     "client_gone": "nobody is left to read it: it is in the outcome",
     "invalid_plan": "no request causes it: a swap raises it",
     "invalid_predictor": "no request causes it: loading one raises it",
+    "predictor_failed": "artifacts/test_own_graph: it takes a graph that gives no forecast",
     "identity_unavailable": "sync/test_follow: it takes a controller that has not sent keys yet",
     "internal": "no request is known to cause it",
 }

@@ -66,6 +66,8 @@ class Decision:
     """The model or alias of the request."""
     input_tokens: int
     needs: tuple[str, ...]
+    template_bytes: int
+    """Of the text's beginning, which recurs from call to call and was not shown to the predictor."""
     objective: Objective
     chosen: Candidate
     ranking: tuple[Candidate, ...]
@@ -90,6 +92,7 @@ def from_json(document: bytes) -> Decision:
         asked_for=request["model"],
         input_tokens=request["input_tokens"],
         needs=tuple(request["needs"]),
+        template_bytes=request["template_bytes"],
         objective=Objective(
             willingness_to_pay_usd=objective["willingness_to_pay_usd"],
             min_quality=objective["min_quality"],

@@ -75,6 +75,8 @@ class Profile:
     calibration: Calibration = Calibration()
     length: Length = Length()
     answers: int = 0
+    column: int | None = None
+    """Where a graph of a user's own gives this model's quality."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,7 @@ def profile_document(profile: Profile) -> dict[str, Any]:
         "calibration": {"slope": profile.calibration.slope, "offset": profile.calibration.offset},
         "length": {"bias": profile.length.bias, **_present(latent=list(profile.length.latent) or None)},
         "answers": profile.answers,
+        **_present(column=profile.column),
     }
 
 

@@ -1,5 +1,9 @@
 """A predictor artifact: one ONNX file and its manifest, as training publishes it and plans refer to it by
 digest.
+
+A graph of a user's own is one too: its manifest gives `models`, the names of its columns in order, and the
+`feature_schema` that it was made for; `profiles` may say for each the bias (the logit of the mean quality, by
+which the dearest choice is known) and the answer length.
 """
 
 from __future__ import annotations
@@ -7,14 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+from tradewind import core
 from tradewind.artifacts import download, plan
-from tradewind.errors import InvalidPredictor, UsageError
+from tradewind.errors import InvalidPredictor, UsageError, listed
 
 SCHEMA = "tradewind.predictor/v1"
 MANIFEST = "manifest.json"
@@ -38,6 +43,15 @@ class Artifact:
     """By the name that a pool's `quality.profile` gives."""
     manifest: Mapping[str, Any]
     """The whole manifest: data, scores, gates, frontier."""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a graph of a user's own: it knows the models of its manifest and no others."""
+        return "models" in self.manifest
+
+    def profile_name(self, names: Iterable[str | None]) -> str | None:
+        """The first of some names by which it knows a model."""
+        return next((name for name in names if name in self.profiles), None)
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,13 @@ def read(place: Path | None = None) -> Artifact:
             f"{file} is `{digest}`, but its manifest says `{manifest.get('digest')}`",
             "digest",
         )
-    return Artifact(folder=folder, digest=digest, graph=graph, profiles=_profiles(manifest, folder), manifest=manifest)
+    profiles = _profiles(manifest, folder)
+    described = core.describe_graph(graph)
+    if described["kind"] == core.OWN_GRAPH:
+        profiles = _columns(manifest, profiles, described["models"], folder)
+    elif "models" in manifest:
+        raise _refused(folder, "has `models`, but its graph has no columns", "models")
+    return Artifact(folder=folder, digest=digest, graph=graph, profiles=profiles, manifest=manifest)
 
 
 def default_cache() -> Path:
@@ -188,3 +208,35 @@ def _profiles(manifest: Mapping[str, Any], folder: Path) -> dict[str, plan.Profi
         raise InvalidPredictor(
             "invalid_predictor", f"{folder / MANIFEST} has a profile that cannot be read: {error}", "profiles"
         ) from None
+
+
+def _columns(
+    manifest: Mapping[str, Any], profiles: Mapping[str, plan.Profile], width: int, folder: Path
+) -> dict[str, plan.Profile]:
+    """Profiles of a graph of a user's own: each model of the manifest with its column."""
+    models = manifest.get("models")
+    if not (isinstance(models, list) and models and all(isinstance(name, str) and name for name in models)):
+        raise _refused(
+            folder,
+            f"has no order of the {width} columns of its graph: `models` is {json.dumps(models)[:80]}; expected {width} names",
+            "models",
+        )
+    twice = sorted({name for name in models if models.count(name) > 1})
+    if twice:
+        raise _refused(folder, f"names {listed(twice)} twice in `models`", "models")
+    if len(models) != width:
+        raise _refused(folder, f"names {len(models)} models; its graph has {width} columns", "models")
+    schema = manifest.get("feature_schema")
+    if schema != core.feature_schema():
+        raise _refused(
+            folder, f"has feature schema `{schema}`; this build computes `{core.feature_schema()}`", "feature_schema"
+        )
+    strange = sorted(profiles.keys() - set(models))
+    if strange:
+        raise _refused(folder, f"has profiles of {listed(strange)}, which are not among its `models`", "profiles")
+    known = (profiles.get(name, plan.Profile(bias=0.0)) for name in models)
+    return {name: replace(profile, column=column) for column, (name, profile) in enumerate(zip(models, known, strict=True))}
+
+
+def _refused(folder: Path, what: str, place: str) -> InvalidPredictor:
+    return InvalidPredictor("invalid_predictor", f"{folder / MANIFEST} {what}", place)

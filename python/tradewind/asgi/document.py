@@ -224,7 +224,7 @@ SCHEMAS: Json = {
             "plan": TEXT,
             "predictor": TEXT,
             "route": TEXT,
-            "request": _object({"model": TEXT, "input_tokens": WHOLE, "needs": _list(TEXT)}),
+            "request": _object({"model": TEXT, "input_tokens": WHOLE, "needs": _list(TEXT), "template_bytes": WHOLE}),
             "objective": _object(
                 {
                     "willingness_to_pay_usd": _maybe("number"),

@@ -54,7 +54,7 @@ def litellm(
         for problem in problems:
             output.show_problem(problem)
         raise UsageError(f"{config}: expected one YAML document, found {len(found)}", str(config))
-    profiles = frozenset(predictors.read(predictor).manifest["profiles"])
+    profiles = frozenset(predictors.read(predictor).profiles)
     made = migration.translate(found[0], profiles, _prices(prices), namespace, name)
     if as_json:
         listed = [problem.document() for problem in made.problems]

@@ -277,18 +277,22 @@ def _profiles(
     found: dict[str, str] = {}
     strange: list[str] = []
     for id, model in candidates:
-        name = model.quality.profile
-        if name is None or made.keys.get(id) is None:
+        if made.keys.get(id) is None or (model.quality.profile is None and not predictor.own):
             continue
-        if name not in predictor.profiles:
+        # A graph of a user's own has a column for a model or cannot forecast it: a prior is no column.
+        name = predictor.profile_name((model.quality.profile, model.name if predictor.own else None))
+        if name is None:
             strange.append(id)
         elif (key := made.profiles.add(predictor.profiles[name])) != made.keys[id]:
             found[id] = key
     if not strange:
         return found
     path: Path = ("spec", "predictor") if sourced.resource.spec.predictor is not None else ("spec",)
-    message = f"the predictor of this policy, `{predictor.digest}`, knows no profile of {listed(strange[:MOST_LISTED])}"
     known = tuple(sorted(predictor.profiles))
+    message = f"the predictor of this policy, `{predictor.digest}`, knows no profile of {listed(strange[:MOST_LISTED])}"
+    if predictor.own:
+        message = f"the graph of this policy, `{predictor.digest}`, has no column for {listed(strange[:MOST_LISTED])}"
+        message += f"; it has {listed(known[:MOST_LISTED])}"
     made.problems.append(problems.problem(sourced.document, path, "unknown_name", message, known))
     return None
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tradewind import core
 from tradewind.artifacts import predictor
 from tradewind.artifacts.plan import Profile
 from tradewind.errors import UsageError, listed
@@ -30,6 +31,10 @@ def router(
     if data is None:
         raise ValueError("a router needs the pool's rows")
     missing = [name for name in data.models if name not in known]
+    if missing and core.describe_graph(graph)["kind"] == core.OWN_GRAPH:
+        raise UsageError(
+            f"the graph has no column for {listed(missing[:8])} of `{data.name}`; it has {listed(sorted(known)[:8])}"
+        )
     found = dict(known)
     if missing and trained is None:
         raise UsageError(

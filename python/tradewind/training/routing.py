@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tradewind import core
 from tradewind.artifacts import plan
 from tradewind.artifacts.plan import PlanSource
+from tradewind.errors import TradewindError, from_code
 from tradewind.training.datasets import BYTES_PER_TOKEN, DataSet
 
 Floats = npt.NDArray[np.float64]
@@ -114,6 +115,13 @@ def plan_source(data: DataSet, profiles: Sequence[plan.Profile], digest: str) ->
     return PlanSource(plan.table(profiles), models, (route,))
 
 
+def _refusal(line: bytes) -> TradewindError:
+    """Why the core did not decide on an evaluated question."""
+    refused = json.loads(line)
+    error = refused["error"]
+    return from_code(error["code"], f"{refused['id']} is not decided on: {error['message']}", error["path"])
+
+
 def _safe(name: str) -> str:
     """As names of models and pools must be."""
     return re.sub(r"[^A-Za-z0-9._:-]", "-", name)
@@ -163,7 +171,7 @@ class ProductionRouter:
             for line in lines:
                 found = re.search(rb'"chosen":"([^"]+)"', line)
                 if found is None:
-                    raise RuntimeError(f"the core refused an evaluated question: {line[:300]!r}")
+                    raise _refusal(line)
                 chosen.append(self._column[found.group(1)])
             for line in lines[:: len(WILLINGNESS)]:
                 by_id = {c["model"]: c["quality"] for c in json.loads(line)["candidates"]}

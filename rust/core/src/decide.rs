@@ -3,7 +3,7 @@
 use crate::{
     call::Call,
     decision::Decision,
-    error::Error,
+    error::{Code, Error},
     features::Features,
     live::{LiveView, Now},
     parse::{self, Facts, Request},
@@ -39,15 +39,40 @@ pub fn decide_request(
     now: Now,
 ) -> Result<Decision, Error> {
     let view = plan.route(call, request)?;
-    let prediction = predict(&view, request, live)?;
-    choose(plan, &view, call, &request.model, request.facts, prediction, live, now)
+    let predicted = predict(&view, call, request, live)?;
+    choose(plan, &view, call, &request.model, request.facts, predicted, live, now)
 }
 
-fn predict(view: &RouteView<'_>, request: &Request<'_>, live: &LiveView<'_>) -> Result<Prediction, Error> {
+/// What the predictor said, and of which text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predicted {
+    /// What it said.
+    pub prediction: Prediction,
+    /// Bytes of the template that was left out before the text.
+    pub template_bytes: u32,
+}
+
+impl Predicted {
+    /// What a route's predictor says of a text without the template with which it begins.
+    ///
+    /// # Errors
+    /// `invalid_request` where no template can end there; `predictor_failed`.
+    pub fn of(view: &RouteView<'_>, text: &str, template_bytes: u32) -> Result<Self, Error> {
+        let own = text.get(template_bytes as usize..).ok_or_else(|| {
+            let message = format!("byte {template_bytes} is not between two characters of the text, which has {}", text.len());
+            Error::new(Code::InvalidRequest, "template_bytes", message)
+        })?;
+        Ok(Self { prediction: view.route.predictor.predict(&Features::of(own))?, template_bytes })
+    }
+}
+
+fn predict(view: &RouteView<'_>, call: &Call<'_>, request: &Request<'_>, live: &LiveView<'_>) -> Result<Predicted, Error> {
     // A turn without words of the user's own continues the task that the session's last prediction was made for.
     match live.last_prediction {
-        Some(last) if !request.own_turn && last.dimensions() == view.route.predictor.dimensions() => Ok(last.clone()),
-        _ => view.route.predictor.predict(&Features::of(&request.text)),
+        Some(last) if !request.own_turn && last.predictor == *view.route.predictor.digest() => {
+            Ok(Predicted { prediction: last.prediction.clone(), template_bytes: 0 })
+        }
+        _ => Predicted::of(view, &request.text, live.templates.bytes(&call.identity.tenant, &view.route.id, &request.text)),
     }
 }
 
@@ -62,13 +87,16 @@ pub fn choose(
     call: &Call<'_>,
     model: &str,
     facts: Facts,
-    prediction: Prediction,
+    predicted: Predicted,
     live: &LiveView<'_>,
     now: Now,
 ) -> Result<Decision, Error> {
     let route = view.route;
-    let forecasts: Forecasts =
-        view.candidates.iter().map(|model| route.predictor.forecast(&prediction, model, &facts, live.models.model(&model.id))).collect();
+    let forecasts: Forecasts = view
+        .candidates
+        .iter()
+        .map(|model| route.predictor.forecast(&predicted.prediction, model, &facts, live.models.model(&model.id)))
+        .collect();
     let objective = route.objective.resolve(&call.dials, view.named)?;
     let admitted = policy::admit(&route.policies, objective.when_unsatisfied, view.candidates, &forecasts, &facts, &call.dials, now)?;
     let ranking = if view.named {
@@ -77,5 +105,5 @@ pub fn choose(
         route.strategy.rank(&admitted, &objective, now.seed)
     };
     let (admissions, relaxed) = (admitted.admissions, admitted.relaxed);
-    Ok(Decision::new(plan, view, model, facts, prediction, forecasts, admissions, relaxed, objective, ranking, now))
+    Ok(Decision::new(plan, view, model, facts, predicted, forecasts, admissions, relaxed, objective, ranking, now))
 }

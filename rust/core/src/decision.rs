@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 
 use crate::{
+    decide::Predicted,
     live::{Now, Reading},
     money::NanoUsd,
     objective::Objective,
@@ -30,6 +31,8 @@ pub struct Decision {
     pub facts: Facts,
     /// What the predictor said.
     pub prediction: Prediction,
+    /// Bytes of the template that it was not shown: the text's beginning, which recurs from call to call.
+    pub template_bytes: u32,
     /// What quality, money and time are worth.
     pub objective: Objective,
     /// Soft policies that had to be relaxed.
@@ -80,7 +83,7 @@ impl Decision {
         view: &RouteView<'_>,
         model: &str,
         facts: Facts,
-        prediction: Prediction,
+        predicted: Predicted,
         forecasts: Forecasts,
         admissions: Vec<Admission>,
         relaxed: Vec<&'static str>,
@@ -101,7 +104,8 @@ impl Decision {
             route: Arc::clone(&view.route.id),
             model: model.into(),
             facts,
-            prediction,
+            prediction: predicted.prediction,
+            template_bytes: predicted.template_bytes,
             objective,
             relaxed,
             candidates,
@@ -145,7 +149,12 @@ impl Decision {
             plan: &self.plan,
             predictor: &self.predictor,
             route: &self.route,
-            request: RequestDocument { model: &self.model, input_tokens: first.forecast.input_tokens, needs: self.facts.needs() },
+            request: RequestDocument {
+                model: &self.model,
+                input_tokens: first.forecast.input_tokens,
+                needs: self.facts.needs(),
+                template_bytes: self.template_bytes,
+            },
             objective: ObjectiveDocument {
                 willingness_to_pay_usd: self.objective.willingness_to_pay_usd,
                 min_quality: self.objective.min_quality,
@@ -210,6 +219,7 @@ struct RequestDocument<'a> {
     model: &'a str,
     input_tokens: u32,
     needs: Vec<&'static str>,
+    template_bytes: u32,
 }
 
 #[derive(Debug, Serialize)]

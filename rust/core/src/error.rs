@@ -90,6 +90,7 @@ codes! {
     DrainTimeout "drain_timeout" Internal true 503 "api_error" "the gateway shut down before the answer was complete";
     InvalidPlan "invalid_plan" Internal false 500 "api_error" "a plan that does not compile";
     InvalidPredictor "invalid_predictor" Internal false 500 "api_error" "a predictor that cannot be loaded, or was trained on other features";
+    PredictorFailed "predictor_failed" Internal false 500 "api_error" "the predictor could not be run on this call, or gave what is no forecast";
     Internal "internal" Internal true 500 "api_error" "a fault of ours";
 }
 

@@ -1,6 +1,6 @@
 //! State between requests, as a decision reads it. The readings used are copied into the decision, so that it replays.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,18 +55,50 @@ impl Readings for Unknown {
     }
 }
 
+/// Where it is known that applications put the same template (instructions, examples) before every question of their users.
+pub trait Templates: Sync {
+    /// Bytes of the template with which a text of a tenant and route begins; 0 for none. What a model is asked comes after it.
+    fn bytes(&self, tenant: &str, route: &str, text: &str) -> u32;
+}
+
+impl Templates for Unknown {
+    fn bytes(&self, _tenant: &str, _route: &str, _text: &str) -> u32 {
+        0
+    }
+}
+
+/// A reading taken earlier, to decide once more.
+pub struct Given(pub u32);
+
+impl Templates for Given {
+    fn bytes(&self, _tenant: &str, _route: &str, _text: &str) -> u32 {
+        self.0
+    }
+}
+
+/// What a predictor last said of a session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Last {
+    /// The predictor's digest: another one would read its values as something else.
+    pub predictor: Arc<str>,
+    /// What it said.
+    pub prediction: Prediction,
+}
+
 /// A cheap view of the live state for one call.
 #[derive(Clone, Copy)]
 pub struct LiveView<'a> {
     /// Per model.
     pub models: &'a dyn Readings,
     /// The session's last prediction, for a turn that brings no text of its own.
-    pub last_prediction: Option<&'a Prediction>,
+    pub last_prediction: Option<&'a Last>,
+    /// Constant templates.
+    pub templates: &'a dyn Templates,
 }
 
 impl LiveView<'_> {
     /// A view that knows nothing.
-    pub const UNKNOWN: LiveView<'static> = LiveView { models: &Unknown, last_prediction: None };
+    pub const UNKNOWN: LiveView<'static> = LiveView { models: &Unknown, last_prediction: None, templates: &Unknown };
 }
 
 /// Time and randomness, given by the caller: the core has neither.

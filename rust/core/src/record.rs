@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     call::{Call, Dials, Identity},
-    decide::choose,
+    decide::{Predicted, choose},
     decision::Decision,
     error::{Code, Error},
-    features::Features,
     live::{LiveView, Now, Reading},
     parse::{self, Facts, Request},
     plan::{self, Asked, Details, Fields, Plan},
@@ -68,6 +67,9 @@ pub struct Inputs {
     /// Readings used, by model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub readings: BTreeMap<String, Reading>,
+    /// Bytes of the template that was left out before the text.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub template_bytes: u32,
     /// Digest of the predictor.
     pub predictor: String,
     /// Its output's dimensions.
@@ -196,6 +198,7 @@ impl Capture {
             dials: call.dials,
             now: decision.now,
             readings: decision.readings().into_iter().map(|(id, reading)| (id.to_owned(), reading)).collect(),
+            template_bytes: decision.template_bytes,
             predictor: decision.predictor.to_string(),
             dimensions: decision.prediction.dimensions(),
             prediction: BASE64.encode(values),
@@ -213,7 +216,7 @@ pub fn decide_again(plan: &Plan, capture: &Capture) -> Result<Decision, Error> {
     let inputs =
         capture.inputs.as_ref().ok_or_else(|| Error::new(Code::InvalidRequest, "capture.kind", "nothing was captured of this call"))?;
     let identity = Identity { tenant: inputs.tenant.clone(), labels: inputs.read.labels.clone().unwrap_or_default() };
-    let live = LiveView { models: &inputs.readings, last_prediction: None };
+    let live = LiveView { models: &inputs.readings, ..LiveView::UNKNOWN };
     let body = capture.body.as_deref().unwrap_or_default().as_bytes();
     let namespace = inputs.namespace.as_deref().unwrap_or(&inputs.tenant);
     let call = Call { body, identity: &identity, namespace, dials: inputs.dials };
@@ -221,18 +224,24 @@ pub fn decide_again(plan: &Plan, capture: &Capture) -> Result<Decision, Error> {
     let reread = request.as_ref().map(|request| Reread { request, read: &inputs.read });
     let details: &dyn Details = reread.as_ref().map_or(&inputs.read, |reread| reread);
     let view = plan.find(&Asked { namespace, identity: &identity, model: &inputs.model, facts: &inputs.facts, details })?;
-    let prediction = if **view.route.predictor.digest() == *inputs.predictor {
-        inputs
-            .prediction()
-            .ok_or_else(|| Error::new(Code::InvalidRequest, "capture.inputs.prediction", "the recorded prediction cannot be read"))?
+    let predicted = if **view.route.predictor.digest() == *inputs.predictor {
+        let recorded = inputs.prediction();
+        let unread = || Error::new(Code::InvalidRequest, "capture.inputs.prediction", "the recorded prediction cannot be read");
+        let prediction = view.route.predictor.accept(recorded.ok_or_else(unread)?)?;
+        Predicted { prediction, template_bytes: inputs.template_bytes }
     } else {
         let request = request.as_ref().ok_or_else(|| {
             let message = "the plan has another predictor, and the text of this call was not kept";
             Error::new(Code::InvalidPredictor, "capture.kind", message)
         })?;
-        view.route.predictor.predict(&Features::of(&request.text))?
+        Predicted::of(&view, &request.text, inputs.template_bytes)?
     };
-    choose(plan, &view, &call, &inputs.model, inputs.facts, prediction, &live, inputs.now)
+    choose(plan, &view, &call, &inputs.model, inputs.facts, predicted, &live, inputs.now)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 impl Inputs {

@@ -1,12 +1,12 @@
 //! `decide`, `resume` and `record` together, as the gateway and `replay` use them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::json;
 
 use crate::{
     Attempt, Call, Code, Decision, Dials, Error, Hints, Identity, LiveView, Now, Step, decide, fixture,
-    live::Reading,
+    live::{Given, Last, Reading, Templates, Unknown},
     plan::Plan,
     record::{self, Capture, CaptureKind},
     resume,
@@ -26,7 +26,7 @@ fn failed(candidate: usize, code: Code) -> Attempt {
 }
 
 fn step(plan: &Plan, decision: &Decision, attempts: &[Attempt], readings: &BTreeMap<String, Reading>) -> String {
-    let live = LiveView { models: readings, last_prediction: None };
+    let live = LiveView { models: readings, ..LiveView::UNKNOWN };
     match resume(plan, decision, attempts, &live, decision.now) {
         Step::Call(target) => format!("call {}", target.model.name()),
         Step::Answer(attempt) => format!("answer {attempt}"),
@@ -69,9 +69,38 @@ fn a_turn_without_words_inherits_the_sessions_prediction() {
     let plan = plan();
     let first = check(&plan, &fixture::body(""), &LiveView::UNKNOWN, Dials::default());
     let turn = r#"{"model":"auto","messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y"},{"role":"user","content":"Continue."}]}"#;
-    let inherited = check(&plan, turn, &LiveView { last_prediction: Some(&first.prediction), ..LiveView::UNKNOWN }, Dials::default());
-    assert_eq!(inherited.prediction, first.prediction);
+    let inherited = |predictor: &Arc<str>| {
+        let last = Last { predictor: Arc::clone(predictor), prediction: first.prediction.clone() };
+        check(&plan, turn, &LiveView { last_prediction: Some(&last), ..LiveView::UNKNOWN }, Dials::default()).prediction
+    };
+    assert_eq!(inherited(&first.predictor), first.prediction);
+    assert_ne!(inherited(&"sha256:another".into()), first.prediction);
     assert_ne!(check(&plan, turn, &LiveView::UNKNOWN, Dials::default()).prediction, first.prediction);
+}
+
+#[test]
+fn a_template_is_not_what_a_model_is_asked() {
+    let plan = plan();
+    let body = |text: &str| json!({"model": "auto", "messages": [{"role": "user", "content": text}]}).to_string();
+    let of = |text: &str, templates: &dyn Templates| {
+        let (body, identity) = (body(text), Identity::of("a"));
+        decide(
+            &plan,
+            &Call::new(body.as_bytes(), &identity, Dials::default()),
+            &Hints {},
+            &LiveView { templates, ..LiveView::UNKNOWN },
+            Now::default(),
+        )
+    };
+    let template = "Réponds en une phrase.\n";
+    let whole = format!("{template}Why is the sky blue?");
+    let cut = of(&whole, &Given(template.len() as u32)).unwrap();
+    assert_eq!(cut.prediction, of("Why is the sky blue?", &Unknown).unwrap().prediction);
+    assert_ne!(cut.prediction, of(&whole, &Unknown).unwrap().prediction);
+    assert_eq!(serde_json::to_value(cut.document("x")).unwrap()["request"]["template_bytes"], template.len());
+    for nowhere in [2, 1000] {
+        assert_eq!(of(&whole, &Given(nowhere)).unwrap_err().path, "template_bytes");
+    }
 }
 
 #[test]
@@ -85,8 +114,9 @@ fn a_recorded_call_decides_again_to_the_same_bytes() {
         Reading { first_token_ms: Some(7.25), in_flight: 2, bytes_per_token: Some(3.3), ..Reading::default() },
     )]);
     let call = Call::new(body.as_bytes(), &identity, dials);
-    let decision =
-        decide(&plan, &call, &Hints {}, &LiveView { models: &readings, last_prediction: None }, Now { unix_ns: 5, seed: 6 }).unwrap();
+    let live = LiveView { models: &readings, templates: &Given(8), ..LiveView::UNKNOWN };
+    let decision = decide(&plan, &call, &Hints {}, &live, Now { unix_ns: 5, seed: 6 }).unwrap();
+    assert_eq!(decision.template_bytes, 8);
     let expected = serde_json::to_string(&decision.document("x")).unwrap();
     for kind in [CaptureKind::Features, CaptureKind::Text] {
         let line = serde_json::to_string(&Capture::of(kind, &call, &decision)).unwrap();

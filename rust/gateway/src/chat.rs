@@ -11,6 +11,7 @@ use tradewind_core::{
     Call, Code, Decision, Dials, Error, Now, Step,
     call::{MAX_COST, WILLINGNESS_TO_PAY},
     decide::{Hints, decide_request},
+    live::Last,
     parse::{self, Request},
     resume,
 };
@@ -73,8 +74,8 @@ async fn run(
     let decision = match decide(engine, routing, headers, call, request) {
         Ok(Decided { decision, dials, session }) => {
             if let Some(session) = session {
-                let prediction = Arc::new(decision.prediction.clone());
-                engine.sessions().remember(&call.identity.tenant, session, prediction, Instant::now());
+                let last = Last { predictor: Arc::clone(&decision.predictor), prediction: decision.prediction.clone() };
+                engine.sessions().remember(&call.identity.tenant, session, Arc::new(last), Instant::now());
             }
             let decision = Arc::new(decision);
             account.decided(Arc::clone(&decision), dials);
@@ -87,6 +88,9 @@ async fn run(
     };
     let took = started.elapsed();
     engine.metrics().decide.observe(took.as_secs_f64());
+    if request.own_turn {
+        engine.templates().learn(&call.identity.tenant, &decision.route, &request.text);
+    }
     let deadline = started + Duration::from_millis(decision.timeouts.request_ms);
     let ask = Ask { engine, routing, decision: &decision, body, request, deadline: deadline.into() };
     let mut response = label(match answer(&ask, &mut account).await {
@@ -118,7 +122,7 @@ fn decide<'h>(
     let last = session.and_then(|session| engine.sessions().last(tenant, session, Instant::now()));
     let now = engine.draw();
     let call = Call { dials, ..*call };
-    let decision = decide_request(&routing.plan, &call, request, &Hints {}, &routing.live(last.as_deref()), now)?;
+    let decision = decide_request(&routing.plan, &call, request, &Hints {}, &routing.live(last.as_deref(), engine.templates()), now)?;
     Ok(Decided { decision, dials, session })
 }
 
@@ -162,7 +166,7 @@ async fn answer(ask: &Ask<'_>, account: &mut Account) -> Result<Answer, Error> {
     let mut answers = None;
     loop {
         let now = Now { unix_ns: unix_ns(), seed: 0 };
-        match resume::resume(&ask.routing.plan, ask.decision, &attempts, &ask.routing.live(None), now) {
+        match resume::resume(&ask.routing.plan, ask.decision, &attempts, &ask.routing.live(None, ask.engine.templates()), now) {
             Step::Call(target) => {
                 let candidate = &ask.decision.candidates[target.candidate];
                 let error = match attempt::run(ask, candidate, account).await {

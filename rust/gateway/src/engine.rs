@@ -34,6 +34,7 @@ use crate::{
     sessions::Sessions,
     settings::Settings,
     sync::client::{Callers, Roots, Status},
+    templates::Templates,
     tls::Certificates,
     upstream::{
         Pool,
@@ -66,6 +67,7 @@ pub struct Engine {
     controllers: ArcSwapOption<(Arc<Status>, Callers)>,
     live: Live,
     sessions: Sessions,
+    templates: Templates,
     pool: Arc<Pool>,
     ledger: Option<Ledger>,
     metrics: Metrics,
@@ -130,6 +132,7 @@ impl Engine {
             controllers: ArcSwapOption::empty(),
             live: Live::default(),
             sessions: Sessions::new(settings.max_sessions, Duration::from_secs(settings.session_ttl_s)),
+            templates: Templates::default(),
             pool: Arc::new(Pool {
                 id: nonce,
                 max_idle: settings.max_idle_connections,
@@ -451,6 +454,10 @@ impl Engine {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    pub(crate) fn templates(&self) -> &Templates {
+        &self.templates
     }
 
     /// Lets no upstream be at these addresses of a host, in place of those that it had.

@@ -3,9 +3,13 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tradewind_core::{Code, Error, error::unknown, predict::Predictor};
+use tradewind_core::{
+    Code, Error,
+    error::unknown,
+    predict::{self, Graph, Native, Predictor},
+};
 
-use crate::onnxruntime;
+use crate::onnxruntime::OnnxRuntime;
 
 /// What runs a predictor's graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -35,17 +39,16 @@ impl Executor {
         }
     }
 
-    /// Loads a predictor; ONNX Runtime needs the path of its library.
+    /// Loads a predictor. A graph of a user's own runs in ONNX Runtime whatever the executor; that needs the path of its library.
     ///
     /// # Errors
     /// `invalid_predictor`.
     pub fn load(self, onnx: &[u8], library: Option<&Path>) -> Result<Predictor, Error> {
-        match (self, library) {
-            (Self::Native, _) => Predictor::native(onnx),
-            (Self::OnnxRuntime, Some(library)) => onnxruntime::predictor(onnx, library),
-            (Self::OnnxRuntime, None) => {
-                Err(Error::new(Code::InvalidPredictor, "onnxruntime_library", "executor `onnxruntime` needs the path of its library"))
-            }
-        }
+        let graph = Graph::read(onnx)?;
+        let executor: Box<dyn predict::Executor> = match (self, &graph) {
+            (Self::Native, Graph::Tier1(tier1)) => Box::new(Native::new(tier1)),
+            (Self::OnnxRuntime, _) | (_, Graph::Own(_)) => Box::new(OnnxRuntime::load(onnx, &graph, library)?),
+        };
+        Ok(Predictor::new(onnx, &graph, executor))
     }
 }

@@ -18,6 +18,7 @@ pub mod sync;
 mod routing;
 mod live;
 mod sessions;
+mod templates;
 mod splice;
 mod upstream;
 mod attempt;

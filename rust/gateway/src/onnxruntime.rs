@@ -10,40 +10,19 @@ use std::{
 
 use ort::{
     environment::Environment,
-    session::{Session, builder::GraphOptimizationLevel},
+    session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
     value::TensorRef,
 };
 use tradewind_core::{
     error::{Code, Error},
     features::Features,
-    predict::{Dimensions, Executor, Graph, Prediction, Predictor},
+    predict::{Dimensions, Executor, Graph, Input, Prediction},
 };
-
-/// Loads a predictor that ONNX Runtime runs.
-///
-/// # Errors
-/// `invalid_predictor` where the library or the graph cannot be loaded.
-pub fn predictor(bytes: &[u8], library: &Path) -> Result<Predictor, Error> {
-    let graph = Graph::read(bytes)?;
-    let runner =
-        OnnxRuntime { environment: start(library)?, file: bytes.to_vec(), dimensions: graph.dimensions, idle: Mutex::new(Vec::new()) };
-    // Fails here, not at the first call, and keeps the session for it.
-    let session = runner.open()?;
-    runner.put_back(session);
-    Ok(Predictor::with_executor(bytes, &graph, Box::new(runner)))
-}
 
 /// Loads the library once. Telemetry is refused before it loads: wheels from 1.30 on would write a database into the home folder.
 fn start(library: &Path) -> Result<&'static Environment, Error> {
     static STARTED: OnceLock<Result<Environment, String>> = OnceLock::new();
     let result = STARTED.get_or_init(|| {
-        // It would end the process: glibc loads no library with C++ in it into a static program.
-        if cfg!(target_feature = "crt-static") {
-            return Err(
-                "this program is static and loads no library; run the Python package's `tradewind serve`, or the executor `native`"
-                    .to_owned(),
-            );
-        }
         if std::env::var_os("ORT_DISABLE_TELEMETRY").is_none() {
             return Err("the environment must hold ORT_DISABLE_TELEMETRY=1 before ONNX Runtime is loaded".to_owned());
         }
@@ -53,14 +32,40 @@ fn start(library: &Path) -> Result<&'static Environment, Error> {
     result.as_ref().map_err(|message| refused(&format!("ONNX Runtime at {}: {message}", library.display())))
 }
 
-struct OnnxRuntime {
+/// The executor of one graph.
+pub(crate) struct OnnxRuntime {
     environment: &'static Environment,
     file: Vec<u8>,
+    inputs: Vec<Input>,
     dimensions: Dimensions,
     idle: Mutex<Vec<Session>>,
 }
 
 impl OnnxRuntime {
+    /// Opens a checked graph in the library at a path.
+    ///
+    /// # Errors
+    /// `invalid_predictor` where the library or the graph cannot be loaded.
+    pub(crate) fn load(bytes: &[u8], graph: &Graph<'_>, library: Option<&Path>) -> Result<Self, Error> {
+        // It would end the process: glibc loads no library with C++ in it into a static program.
+        if cfg!(target_feature = "crt-static") {
+            let kinds = "ONNX Runtime is needed for the executor `onnxruntime` and for graphs of a user's own";
+            return Err(refused(&format!(
+                "{kinds}; this program is static and loads no library: run the Python package's `tradewind serve`"
+            )));
+        }
+        let Some(library) = library else {
+            let message = "ONNX Runtime is needed for the executor `onnxruntime` and for graphs of a user's own; the path of its library is not given";
+            return Err(Error::new(Code::InvalidPredictor, "onnxruntime_library", message));
+        };
+        let (inputs, dimensions) = (graph.inputs().to_vec(), graph.dimensions());
+        let runner = Self { environment: start(library)?, file: bytes.to_vec(), inputs, dimensions, idle: Mutex::new(Vec::new()) };
+        // Fails here, not at the first call, and keeps the session for it.
+        let session = runner.open()?;
+        runner.put_back(session);
+        Ok(runner)
+    }
+
     fn open(&self) -> Result<Session, Error> {
         let open = || -> ort::Result<Session> {
             // Level 3 folds the cast of the int8 table once, at load: an int8 Gather is slow there.
@@ -81,15 +86,18 @@ impl OnnxRuntime {
 
     fn predict(&self, session: &mut Session, features: &Features) -> ort::Result<Prediction> {
         let ids: Vec<i64> = features.ids.iter().map(|&id| i64::from(id)).collect();
-        let outputs = session.run(ort::inputs![
-            "input_ids" => TensorRef::from_array_view(([1, ids.len()], &ids[..]))?,
-            "features" => TensorRef::from_array_view(([1, features.surface.len()], &features.surface[..]))?,
-        ])?;
+        let mask = if self.inputs.contains(&Input::Mask) { vec![1_i64; ids.len()] } else { Vec::new() };
+        let fed = self.inputs.iter().map(|input| {
+            let value: SessionInputValue<'_> = match input {
+                Input::Ids => TensorRef::from_array_view(([1, ids.len()], &ids[..]))?.into(),
+                Input::Mask => TensorRef::from_array_view(([1, mask.len()], &mask[..]))?.into(),
+                Input::Features => TensorRef::from_array_view(([1, features.surface.len()], &features.surface[..]))?.into(),
+            };
+            Ok((input.name(), value))
+        });
+        let outputs = session.run(fed.collect::<ort::Result<Vec<_>>>()?)?;
         let mut prediction = Prediction::zeros(self.dimensions);
-        let parts = prediction.parts_mut();
-        for (name, into) in
-            [("difficulty", parts.difficulty), ("latent", parts.latent), ("length", parts.length), ("similarity", parts.similarity)]
-        {
+        for (name, into) in prediction.parts_mut().named() {
             let (_, values) = outputs[name].try_extract_tensor::<f32>()?;
             if values.len() != into.len() {
                 return Err(ort::Error::new(format!("output `{name}` has {} values; expected {}", values.len(), into.len())));
@@ -107,7 +115,8 @@ impl Executor for OnnxRuntime {
 
     fn run(&self, features: &Features) -> Result<Prediction, Error> {
         let mut session = self.take()?;
-        let prediction = self.predict(&mut session, features).map_err(|error| refused(&error.to_string()));
+        let failed = |error: ort::Error| Error::new(Code::PredictorFailed, "predictor", error.to_string());
+        let prediction = self.predict(&mut session, features).map_err(failed);
         self.put_back(session);
         prediction
     }

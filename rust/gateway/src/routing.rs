@@ -8,10 +8,9 @@ use std::{
 
 use tradewind_core::{
     Plan, digest,
-    live::{LiveView, Reading, Readings},
+    live::{Last, LiveView, Reading, Readings, Templates},
     money::Price,
     plan::{Compiled, Model, Problem, Severity},
-    predict::Prediction,
 };
 
 use crate::{
@@ -80,8 +79,8 @@ impl Routing {
 
     /// The live state as the core reads it.
     #[must_use]
-    pub fn live<'a>(&'a self, last_prediction: Option<&'a Prediction>) -> LiveView<'a> {
-        LiveView { models: self, last_prediction }
+    pub fn live<'a>(&'a self, last_prediction: Option<&'a Last>, templates: &'a dyn Templates) -> LiveView<'a> {
+        LiveView { models: self, last_prediction, templates }
     }
 
     /// Digests of the predictors in use, each with its executor.

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tradewind_core::predict::Prediction;
+use tradewind_core::live::Last;
 
-type Generation = HashMap<(String, String), (Arc<Prediction>, Instant)>;
+type Generation = HashMap<(String, String), (Arc<Last>, Instant)>;
 
 /// Sessions of all tenants.
 #[derive(Debug)]
@@ -30,40 +30,41 @@ impl Sessions {
 
     /// The session's last prediction.
     #[must_use]
-    pub fn last(&self, tenant: &str, session: &str, now: Instant) -> Option<Arc<Prediction>> {
+    pub fn last(&self, tenant: &str, session: &str, now: Instant) -> Option<Arc<Last>> {
         let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (tenant.to_owned(), session.to_owned());
-        let (prediction, at) = generations.0.get(&key).or_else(|| generations.1.get(&key))?;
-        (now.duration_since(*at) < self.ttl).then(|| Arc::clone(prediction))
+        let (last, at) = generations.0.get(&key).or_else(|| generations.1.get(&key))?;
+        (now.duration_since(*at) < self.ttl).then(|| Arc::clone(last))
     }
 
     /// Remembers a turn.
-    pub fn remember(&self, tenant: &str, session: &str, prediction: Arc<Prediction>, now: Instant) {
+    pub fn remember(&self, tenant: &str, session: &str, last: Arc<Last>, now: Instant) {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         if generations.0.len() >= self.capacity {
             generations.1 = mem::take(&mut generations.0);
         }
-        generations.0.insert((tenant.to_owned(), session.to_owned()), (prediction, now));
+        generations.0.insert((tenant.to_owned(), session.to_owned()), (last, now));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tradewind_core::predict::Dimensions;
+    use tradewind_core::predict::{Dimensions, Prediction};
 
     use super::*;
 
     #[test]
     fn sessions_are_per_tenant_bounded_and_forgotten_in_time() {
         let sessions = Sessions::new(4, Duration::from_secs(10));
-        let prediction = Arc::new(Prediction::zeros(Dimensions { heads: 1, latent: 1, length: 1, clusters: 1 }));
+        let prediction = Prediction::zeros(Dimensions::default());
+        let last = Arc::new(Last { predictor: "sha256:x".into(), prediction });
         let start = Instant::now();
-        sessions.remember("a", "s", Arc::clone(&prediction), start);
+        sessions.remember("a", "s", Arc::clone(&last), start);
         assert!(sessions.last("a", "s", start).is_some());
         assert!(sessions.last("b", "s", start).is_none());
         assert!(sessions.last("a", "s", start + Duration::from_secs(11)).is_none());
         for index in 0..4 {
-            sessions.remember("a", &index.to_string(), Arc::clone(&prediction), start);
+            sessions.remember("a", &index.to_string(), Arc::clone(&last), start);
         }
         assert!(sessions.last("a", "s", start).is_none() && sessions.last("a", "3", start).is_some());
     }

@@ -25,7 +25,7 @@ mod _core {
     #[pymodule_export]
     use super::mailbox::{Call, Mailbox};
     #[pymodule_export]
-    use super::planner::{Planner, check_plan, error_codes, plan_id, tables};
+    use super::planner::{Planner, check_plan, describe_graph, error_codes, plan_id, tables};
     #[pymodule_export]
     use super::simulator::{Simulator, run_simulator};
     #[pymodule_export]

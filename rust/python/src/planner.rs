@@ -15,8 +15,10 @@ use serde_json::{Map, Value, json};
 use tradewind_core::{
     Call, Code, Dials, Error, Hints, Identity, LiveView, Now, Plan, decide,
     features::Features,
+    live::Given,
     plan::{self, CAPABILITIES, DIALECTS, Predictors, Problem},
     policy,
+    predict::{Graph, Input, KINDS, Predictor},
     record::{self, Capture},
     strategy,
 };
@@ -56,6 +58,8 @@ struct Line {
     willingness_to_pay_usd: Option<f64>,
     #[serde(default)]
     max_cost_usd: Option<f64>,
+    #[serde(default)]
+    template_bytes: u32,
 }
 
 #[pymethods]
@@ -106,11 +110,12 @@ impl Planner {
         let identity = Identity { tenant: tenant.to_owned(), labels: labels.unwrap_or_default() };
         let now = Now { unix_ns: at_ns, seed };
         let call = Call { namespace: namespace.unwrap_or(tenant), ..Call::new(body, &identity, dials) };
-        let document = py.detach(|| self.document(&call, now, id)).map_err(raise)?;
+        let document = py.detach(|| self.document(&call, &LiveView::UNKNOWN, now, id)).map_err(raise)?;
         Ok(PyBytes::new(py, &document))
     }
 
-    /// Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?}`; a decision or an error a line.
+    /// Decides on JSON Lines of `{"id", "body" | "text", "willingness_to_pay_usd"?, "max_cost_usd"?, "template_bytes"?}`; a decision or
+    /// an error a line.
     #[pyo3(signature = (lines, *, tenant = "default", at_ns = 0, seed = 0))]
     fn decide_lines<'py>(&self, py: Python<'py>, lines: &[u8], tenant: &str, at_ns: u64, seed: u64) -> Bound<'py, PyBytes> {
         let out = py.detach(|| {
@@ -146,6 +151,8 @@ impl Planner {
         parts.set_item("latent", prediction.latent())?;
         parts.set_item("length", prediction.length())?;
         parts.set_item("similarity", prediction.similarity())?;
+        parts.set_item("quality", prediction.quality())?;
+        parts.set_item("output_tokens", prediction.output_tokens())?;
         Ok(parts)
     }
 
@@ -166,9 +173,9 @@ impl Planner {
         &self.plan
     }
 
-    fn document(&self, call: &Call<'_>, now: Now, id: &str) -> Result<Vec<u8>, Error> {
+    fn document(&self, call: &Call<'_>, live: &LiveView<'_>, now: Now, id: &str) -> Result<Vec<u8>, Error> {
         let call = Call { dials: call.dials.checked()?, ..*call };
-        let decision = decide(&self.plan, &call, &Hints {}, &LiveView::UNKNOWN, now)?;
+        let decision = decide(&self.plan, &call, &Hints {}, live, now)?;
         serde_json::to_vec(&decision.document(id)).map_err(|error| Error::new(Code::Internal, "", error.to_string()))
     }
 
@@ -192,7 +199,9 @@ impl Planner {
                     _ => Err(unreadable(format!("line {number} needs exactly one of `body`, `text`"))),
                 };
                 let identity = Identity::of(tenant);
-                let result = body.and_then(|body| self.document(&Call::new(body.as_bytes(), &identity, dials), now, &line.id));
+                let templates = Given(line.template_bytes);
+                let live = LiveView { templates: &templates, ..LiveView::UNKNOWN };
+                let result = body.and_then(|body| self.document(&Call::new(body.as_bytes(), &identity, dials), &live, now, &line.id));
                 (Value::String(line.id), result)
             }
         };
@@ -220,13 +229,27 @@ fn fnv(bytes: &[u8]) -> u64 {
 #[pyfunction]
 pub fn check_plan(py: Python<'_>, plan: Vec<u8>, predictors: Vec<Vec<u8>>) -> PyResult<String> {
     py.detach(|| {
-        let predictors = load(&predictors, "native", None).map_err(raise)?;
+        let checked = |file: &Vec<u8>| Predictor::checked(file).map(|predictor| (predictor.digest().to_string(), Arc::new(predictor)));
+        let predictors: Predictors = predictors.iter().map(checked).collect::<Result<_, _>>().map_err(raise)?;
         let problems = match plan::compile(&plan, &predictors) {
             Ok(compiled) => compiled.warnings,
             Err(problems) => problems,
         };
         serde_json::to_string(&problems).map_err(internal)
     })
+}
+
+/// What an ONNX file is as a predictor, as JSON: `{kind, inputs, models, output_tokens}`; `models` is 0 for the microsecond tier.
+#[pyfunction]
+pub fn describe_graph(py: Python<'_>, file: &[u8]) -> PyResult<String> {
+    let described = py.detach(|| {
+        let graph = Graph::read(file)?;
+        let inputs: Vec<&str> = graph.inputs().iter().copied().map(Input::name).collect();
+        let dimensions = graph.dimensions();
+        let (models, output_tokens) = (dimensions.quality, dimensions.output_tokens > 0);
+        Ok(json!({"kind": graph.kind(), "inputs": inputs, "models": models, "output_tokens": output_tokens}))
+    });
+    Ok(described.map_err(raise)?.to_string())
 }
 
 /// The id that a plan source has once it is compiled: of its canonical form.
@@ -250,7 +273,8 @@ pub fn error_codes() -> PyResult<String> {
     serde_json::to_string(&rows).map_err(internal)
 }
 
-/// The tables of the core as JSON, for enums, docs and conformance tests: strategies, policies, capabilities, dialects, executors.
+/// The tables of the core as JSON, for enums, docs and conformance tests: strategies, policies, kinds of graphs, capabilities, dialects,
+/// executors.
 #[pyfunction]
 pub fn tables() -> PyResult<String> {
     let mut tables = Map::new();
@@ -258,6 +282,7 @@ pub fn tables() -> PyResult<String> {
         |rows: Vec<(&str, &str)>| Value::Array(rows.into_iter().map(|(name, about)| json!({"name": name, "about": about})).collect());
     tables.insert("strategies".into(), rows(strategy::TABLE.iter().map(|entry| (entry.name, entry.about)).collect()));
     tables.insert("policies".into(), rows(policy::TABLE.iter().map(|entry| (entry.name, entry.about)).collect()));
+    tables.insert("graphs".into(), rows(KINDS.to_vec()));
     tables.insert("capabilities".into(), json!(CAPABILITIES));
     tables.insert("dialects".into(), json!(DIALECTS));
     tables.insert("executors".into(), json!(Executor::NAMES));

@@ -69,7 +69,11 @@ pub fn render(source: &PlanSource, schema: u32, scope: &Scope) -> Rendered {
         .filter(|route| scope.serves(route))
         .filter_map(|route| {
             let route = reachable(without_lost(route, &lost)?, scope, &mut lacks)?;
-            if schema == CURRENT { Some(route) } else { without_conditions(route, schema, &by_id, &mut lacks) }
+            if schema == CURRENT {
+                return Some(route);
+            }
+            let route = without_own_graph(route, source, &by_id, &mut lacks)?;
+            without_conditions(route, schema, &by_id, &mut lacks)
         })
         .collect();
     let named: BTreeSet<&str> = routes.iter().flat_map(|route| &route.candidates).map(String::as_str).collect();
@@ -79,7 +83,13 @@ pub fn render(source: &PlanSource, schema: u32, scope: &Scope) -> Rendered {
         lacks.insert("output_tokens_per_second");
         models.iter_mut().for_each(|model| model.to_mut().latency.output_tokens_per_second = None);
     }
-    write(&source.profiles, &models, routes, schema, lacks)
+    let known = if schema < CURRENT { Cow::Owned(without_columns(&source.profiles)) } else { Cow::Borrowed(&source.profiles) };
+    write(&known, &models, routes, schema, lacks)
+}
+
+/// Profiles of models that other routes may have too; no route is left that reads a column.
+fn without_columns(profiles: &BTreeMap<String, Profile>) -> BTreeMap<String, Profile> {
+    profiles.iter().map(|(key, profile)| (key.clone(), Profile { column: None, ..profile.clone() })).collect()
 }
 
 /// The canonical JSON of a plan, whose digest is its id: of this core's schema, the one that `compile` gives.
@@ -145,6 +155,19 @@ fn reachable(mut route: RouteSource, scope: &Scope, lacks: &mut BTreeSet<&'stati
     route.candidates.retain(|id| scope.reaches(id));
     route.profiles.retain(|id, _| scope.reaches(id));
     (!route.candidates.is_empty()).then_some(route)
+}
+
+/// The route where its predictor is one that an older data plane runs; else it takes no call.
+fn without_own_graph(
+    route: RouteSource,
+    source: &PlanSource,
+    models: &HashMap<&str, &ModelSource>,
+    lacks: &mut BTreeSet<&'static str>,
+) -> Option<RouteSource> {
+    let key = |id: &String| route.profiles.get(id).or_else(|| models.get(id.as_str()).map(|model| &model.profile));
+    let own = route.candidates.iter().filter_map(key).filter_map(|key| source.profiles.get(key)).any(|profile| profile.column.is_some());
+    lacks.extend(own.then_some("own_graph"));
+    (!own).then_some(route)
 }
 
 /// The route where an older schema can say all that it asks of a call; else it takes none.

@@ -1,9 +1,5 @@
-//! From a prediction and a model's profile to quality, tokens, money and time.
-//!
-//! Difficulty is shared by all models and stays, shrunk, far from the training data; what tells models apart (regression and
-//! cluster prior) fades to nothing between the inner and the outer radius.
+//! From what is expected of a model to tokens, money and time of one call.
 
-use super::{Parameters, Prediction, Profile};
 use crate::{live::Reading, money::NanoUsd, parse::Facts, plan::Model};
 
 /// Bytes of a body per input token, until a model's usage has taught another ratio.
@@ -14,7 +10,7 @@ pub const DEFAULT_BYTES_PER_TOKEN: f32 = 4.0;
 pub struct Forecast {
     /// Expected quality, 0 to 1.
     pub quality: f32,
-    /// Its standard deviation.
+    /// Its standard deviation; 0 where the predictor says nothing of it.
     pub quality_sd: f32,
     /// Input tokens.
     pub input_tokens: u32,
@@ -31,70 +27,32 @@ pub struct Forecast {
 /// Forecasts of all candidates, in their order.
 pub type Forecasts = Vec<Forecast>;
 
+/// What a predictor expects of one model, whatever the call asks for beside its text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Expected {
+    /// Quality, 0 to 1.
+    pub quality: f32,
+    /// Its standard deviation; 0 where the predictor says nothing of it.
+    pub quality_sd: f32,
+    /// Tokens of one answer.
+    pub output_tokens: f32,
+}
+
 /// Forecasts one model.
 #[must_use]
-pub(crate) fn forecast(prediction: &Prediction, parameters: &Parameters, model: &Model, facts: &Facts, reading: Reading) -> Forecast {
-    let near = nearness(prediction, parameters);
-    let (quality, quality_sd) = quality(prediction, parameters, &model.profile, near);
+pub(crate) fn forecast(expected: Expected, model: &Model, facts: &Facts, reading: Reading) -> Forecast {
     let input_tokens = input_tokens(facts, reading);
-    let output_tokens = output_tokens(prediction, &model.profile, near, model, facts);
+    let output_tokens = output_tokens(expected.output_tokens, model, facts);
     let cost = model.price.cost(u64::from(input_tokens), 0, u64::from(output_tokens));
     Forecast {
-        quality,
-        quality_sd,
+        quality: expected.quality,
+        quality_sd: expected.quality_sd,
         input_tokens,
         output_tokens,
         cost,
         first_token_ms: reading.first_token_ms.or(model.first_token_ms),
         reading,
     }
-}
-
-/// 1 within the inner radius of the nearest centroid, 0 beyond the outer.
-fn nearness(prediction: &Prediction, parameters: &Parameters) -> f32 {
-    let nearest = prediction.similarity().iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    ((parameters.outer_radius - (1.0 - nearest)) / (parameters.outer_radius - parameters.inner_radius)).clamp(0.0, 1.0)
-}
-
-fn quality(prediction: &Prediction, parameters: &Parameters, profile: &Profile, near: f32) -> (f32, f32) {
-    let deviation = if near > 0.0 {
-        let regression = dot(&profile.latent, prediction.latent());
-        let prior = if profile.clusters.is_empty() {
-            0.0
-        } else {
-            softmax_mean(prediction.similarity(), parameters.temperature, &profile.clusters)
-        };
-        near * (parameters.deviation_blend * regression + (1.0 - parameters.deviation_blend) * prior)
-    } else {
-        0.0
-    };
-    let kept = near + (1.0 - near) * parameters.difficulty_beyond;
-    let heads = prediction.difficulty();
-    let (mut sum, mut squares) = (0.0_f32, 0.0_f32);
-    for &difficulty in heads {
-        let logit = profile.bias - profile.slope * kept * difficulty + deviation;
-        let quality = sigmoid(profile.calibration.slope * logit + profile.calibration.offset);
-        sum += quality;
-        squares += quality * quality;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a handful of heads")]
-    let count = heads.len() as f32;
-    let mean = sum / count;
-    let spread = (squares / count - mean * mean).max(0.0);
-    let far = (1.0 - near) * parameters.prior_sd;
-    (mean, (spread + far * far).sqrt())
-}
-
-/// Mean of `values` under the softmax of `similarity / temperature`.
-fn softmax_mean(similarity: &[f32], temperature: f32, values: &[f32]) -> f32 {
-    let largest = similarity.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let (mut total, mut mean) = (0.0_f32, 0.0_f32);
-    for (&near, &value) in similarity.iter().zip(values) {
-        let weight = ((near - largest) / temperature).exp();
-        total += weight;
-        mean += weight * value;
-    }
-    mean / total
 }
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded, positive token counts")]
@@ -104,17 +62,8 @@ fn input_tokens(facts: &Facts, reading: Reading) -> u32 {
 }
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded, positive token counts")]
-fn output_tokens(prediction: &Prediction, profile: &Profile, near: f32, model: &Model, facts: &Facts) -> u32 {
-    let expected = (profile.length.bias + near * dot(&profile.length.latent, prediction.length())).exp();
+fn output_tokens(expected: f32, model: &Model, facts: &Facts) -> u32 {
     let limit = facts.max_output_tokens.unwrap_or(u32::MAX).min(model.limits.output_tokens).max(1);
     let each = expected.round().clamp(1.0, limit as f32) as u32;
     each.saturating_mul(facts.choices)
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn sigmoid(logit: f32) -> f32 {
-    1.0 / (1.0 + (-logit).exp())
 }

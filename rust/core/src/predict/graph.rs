@@ -1,40 +1,50 @@
-//! What a tier-1 predictor must hold: every initialiser by name with its shape, checked once when it is loaded.
-//!
-//! The graph itself is fixed (`tradewind.graph = tier1/1`, see `training/export.py`), so the native executor needs the
-//! initialisers only; ONNX Runtime runs the file as it is.
+//! A predictor's file, checked once when it is loaded: a row of [`KINDS`] says which kind of graph it is.
 
 use serde::{Deserialize, Serialize};
 
-use super::onnx::{self, Element, Model};
+use super::{
+    onnx,
+    own::{self, Own},
+    tier1::{self, Tier1},
+};
 use crate::{
-    error::{Code, Error},
+    error::{Code, Error, unknown},
     features,
 };
 
-/// The graph this core runs.
-pub const KIND: &str = "tier1/1";
-
-/// Operators of the graph, in any order; another one is a graph of another kind.
-const OPERATORS: &[&str] = &[
-    "Add",
-    "Cast",
-    "Clip",
-    "Concat",
-    "Constant",
-    "Div",
-    "Gather",
-    "MatMul",
-    "Mul",
-    "ReduceSum",
-    "Relu",
-    "Reshape",
-    "Sqrt",
-    "Squeeze",
-    "Sub",
-    "Unsqueeze",
+/// The kinds of graphs by name, which a file may hold as `tradewind.graph`; one that holds none is of a user's own.
+pub const KINDS: &[(&str, &str)] = &[
+    (tier1::KIND, "the microsecond tier: difficulty, latents and similarities, which a model's profile turns into a forecast"),
+    (own::KIND, "a graph of a user's own: the quality of each model by column, and tokens of its answer where it says so"),
 ];
 
-/// Sizes of the outputs.
+/// What a graph may be fed: one text's features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// `input_ids int64[1,T]`: WordPiece ids, T from 1 to [`features::CAP`].
+    Ids,
+    /// `attention_mask int64[1,T]`: ones.
+    Mask,
+    /// `features float32[1,F]`: surface features.
+    Features,
+}
+
+impl Input {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Ids, Self::Mask, Self::Features];
+
+    /// Its name in the graph.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ids => "input_ids",
+            Self::Mask => "attention_mask",
+            Self::Features => "features",
+        }
+    }
+}
+
+/// Sizes of the outputs. A kind of graph leaves those at 0 that it does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dimensions {
     /// Difficulty heads.
@@ -45,57 +55,33 @@ pub struct Dimensions {
     pub length: usize,
     /// Centroids.
     pub clusters: usize,
+    /// Models of a graph of a user's own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quality: usize,
+    /// As many, where it says how long they answer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_tokens: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 impl Dimensions {
     /// Number of values of a prediction.
     #[must_use]
     pub fn outputs(self) -> usize {
-        self.heads + self.latent + self.length + self.clusters
-    }
-}
-
-/// How the core reads the graph's outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Parameters {
-    /// Cosine distance to the nearest centroid up to which a prompt counts as known.
-    pub inner_radius: f32,
-    /// Distance from which the per-model deviation is gone.
-    pub outer_radius: f32,
-    /// Share of the difficulty that stays beyond the outer radius.
-    pub difficulty_beyond: f32,
-    /// Weight of the regression against the cluster prior in the per-model deviation.
-    pub deviation_blend: f32,
-    /// Temperature of the softmax over similarities.
-    pub temperature: f32,
-    /// Standard deviation of quality that distance adds.
-    pub prior_sd: f32,
-}
-
-impl Parameters {
-    fn problem(&self) -> Option<&'static str> {
-        let unit = |value: f32| (0.0..=1.0).contains(&value);
-        let radii = 0.0..=4.0;
-        if !(radii.contains(&self.inner_radius) && radii.contains(&self.outer_radius) && self.inner_radius < self.outer_radius) {
-            Some("`inner_radius` and `outer_radius` must satisfy 0 ≤ inner < outer ≤ 4")
-        } else if !unit(self.difficulty_beyond) || !unit(self.deviation_blend) || !unit(self.prior_sd) {
-            Some("`difficulty_beyond`, `deviation_blend` and `prior_sd` must lie in [0, 1]")
-        } else if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            Some("`temperature` must be positive")
-        } else {
-            None
-        }
+        self.heads + self.latent + self.length + self.clusters + self.quality + self.output_tokens
     }
 }
 
 /// A checked graph, borrowing the file's bytes where it can.
-pub struct Graph<'a> {
-    model: Model<'a>,
-    /// Sizes of the outputs.
-    pub dimensions: Dimensions,
-    /// How the core reads the outputs.
-    pub parameters: Parameters,
+pub enum Graph<'a> {
+    /// Of the microsecond tier.
+    Tier1(Tier1<'a>),
+    /// Of a user's own.
+    Own(Own),
 }
 
 impl<'a> Graph<'a> {
@@ -105,88 +91,49 @@ impl<'a> Graph<'a> {
     /// `invalid_predictor`, with what was found and what is accepted.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Error> {
         let model = onnx::read(bytes).map_err(|what| refused(format!("the file is not a readable ONNX model: {what}")))?;
-        let metadata = |key: &str| model.metadata.get(key).copied().ok_or_else(|| refused(format!("metadata `{key}` is missing")));
-        let kind = metadata("tradewind.graph")?;
-        if kind != KIND {
-            return Err(refused(crate::error::unknown("graph", kind, &[KIND])));
+        let kind = model.metadata.get("tradewind.graph").copied().unwrap_or(own::KIND);
+        let schema = model.metadata.get("tradewind.feature_schema").copied();
+        if schema.is_some_and(|schema| schema != features::schema()) {
+            let (found, ours) = (schema.unwrap_or_default(), features::schema());
+            return Err(refused(format!("it was trained on feature schema {found}; this build computes {ours}")));
         }
-        let schema = metadata("tradewind.feature_schema")?;
-        if schema != features::schema() {
-            return Err(refused(format!("it was trained on feature schema {schema}; this build computes {}", features::schema())));
+        match kind {
+            tier1::KIND if schema.is_none() => Err(refused("metadata `tradewind.feature_schema` is missing")),
+            tier1::KIND => Tier1::check(&model).map(Self::Tier1),
+            own::KIND => Own::check(&model).map(Self::Own),
+            _ => Err(refused(unknown("graph", kind, &KINDS.iter().map(|(name, _)| *name).collect::<Vec<_>>()))),
         }
-        if let Some(operator) = model.operators.iter().find(|operator| !OPERATORS.contains(operator)) {
-            return Err(refused(crate::error::unknown("operator", operator, OPERATORS)));
-        }
-        let parameters: Parameters = serde_json::from_str(metadata("tradewind.parameters")?)
-            .map_err(|error| refused(format!("metadata `tradewind.parameters`: {error}")))?;
-        if let Some(problem) = parameters.problem() {
-            return Err(refused(format!("metadata `tradewind.parameters`: {problem}")));
-        }
-        let mut graph = Self { model, dimensions: Dimensions::default(), parameters };
-        graph.dimensions = graph.check()?;
-        Ok(graph)
     }
 
-    fn check(&self) -> Result<Dimensions, Error> {
-        let table = self.shape("table", Element::Int8, &[None, None])?;
-        let (vocabulary, embedding) = (table[0], table[1]);
-        if vocabulary != features::VOCABULARY_LEN {
-            return Err(refused(format!("`table` has {vocabulary} rows; the vocabulary has {}", features::VOCABULARY_LEN)));
+    /// Its row of [`KINDS`].
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tier1(_) => tier1::KIND,
+            Self::Own(_) => own::KIND,
         }
-        let float = Element::Float32;
-        let surface = features::SURFACE_LEN;
-        self.shape("table_scale", float, &[Some(vocabulary), Some(1)])?;
-        self.shape("token_weight", float, &[Some(vocabulary)])?;
-        self.shape("surface_mean", float, &[Some(surface)])?;
-        self.shape("surface_inverse_sd", float, &[Some(surface)])?;
-        let difficulty = self.shape("difficulty_hidden_weight", float, &[Some(embedding + surface), None])?[1];
-        self.shape("difficulty_hidden_bias", float, &[Some(difficulty)])?;
-        let heads = self.shape("difficulty_out_weight", float, &[Some(difficulty), None])?[1];
-        self.shape("difficulty_out_bias", float, &[Some(heads)])?;
-        let hidden = self.shape("latent_hidden_weight", float, &[Some(embedding), None])?[1];
-        self.shape("latent_hidden_bias", float, &[Some(hidden)])?;
-        let latent = self.shape("latent_out_weight", float, &[Some(hidden), None])?[1];
-        self.shape("latent_out_bias", float, &[Some(latent)])?;
-        let length = self.shape("length_out_weight", float, &[Some(hidden), None])?[1];
-        self.shape("length_out_bias", float, &[Some(length)])?;
-        let clusters = self.shape("centroids", float, &[Some(embedding), None])?[1];
-        if heads == 0 || clusters == 0 || embedding == 0 {
-            return Err(refused("a graph needs at least one difficulty head, one centroid and one embedding dimension".to_owned()));
+    }
+
+    /// What it is fed.
+    #[must_use]
+    pub fn inputs(&self) -> &[Input] {
+        match self {
+            Self::Tier1(_) => tier1::INPUTS,
+            Self::Own(own) => &own.inputs,
         }
-        Ok(Dimensions { heads, latent, length, clusters })
     }
 
-    fn shape(&self, name: &str, element: Element, expected: &[Option<usize>]) -> Result<&[usize], Error> {
-        let tensor = self.model.tensors.get(name).ok_or_else(|| refused(format!("initialiser `{name}` is missing")))?;
-        let fits = tensor.dims.len() == expected.len()
-            && tensor.dims.iter().zip(expected).all(|(found, expected)| expected.is_none_or(|size| size == *found));
-        if tensor.element != element || !fits {
-            let wanted: Vec<String> = expected.iter().map(|size| size.map_or("any".to_owned(), |size| size.to_string())).collect();
-            return Err(refused(format!(
-                "initialiser `{name}` is {:?} {:?}; expected {element:?} [{}]",
-                tensor.element,
-                tensor.dims,
-                wanted.join(", ")
-            )));
+    /// Sizes of what it gives.
+    #[must_use]
+    pub fn dimensions(&self) -> Dimensions {
+        match self {
+            Self::Tier1(tier1) => tier1.dimensions,
+            Self::Own(own) => own.dimensions,
         }
-        Ok(&tensor.dims)
-    }
-
-    pub(super) fn floats(&self, name: &str) -> Box<[f32]> {
-        self.bytes(name).chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect()
-    }
-
-    pub(super) fn int8(&self, name: &str) -> Box<[i8]> {
-        self.bytes(name).iter().map(|&byte| byte.cast_signed()).collect()
-    }
-
-    fn bytes(&self, name: &str) -> &[u8] {
-        // `check` found every name that the executor asks for.
-        self.model.tensors.get(name).map_or(&[], |tensor| &tensor.raw)
     }
 }
 
-fn refused(message: String) -> Error {
+pub(super) fn refused(message: impl Into<String>) -> Error {
     Error::new(Code::InvalidPredictor, "predictor", message)
 }
 
@@ -197,12 +144,13 @@ mod tests {
     #[test]
     fn a_good_graph_is_read_and_a_bad_one_refused_by_name() {
         let good = tiny(|_, _| {});
-        let dimensions = Graph::read(&good).unwrap().dimensions;
-        assert_eq!(dimensions, Dimensions { heads: 2, latent: 1, length: 1, clusters: 1 });
+        let dimensions = Graph::read(&good).map(|graph| graph.dimensions()).unwrap();
+        assert_eq!(dimensions, Dimensions { heads: 2, latent: 1, length: 1, clusters: 1, ..Dimensions::default() });
         for (old, new, part) in [
             ("centroids", "centroidz", "`centroids` is missing"),
             ("tier1/1", "tier9/9", "unknown graph"),
             ("sha256:", "sha255:", "feature schema"),
+            ("tradewind.feature_schema", "tradewind.feature_schemb", "`tradewind.feature_schema` is missing"),
         ] {
             let at = good.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
             let mut bad = good.clone();

@@ -1,15 +1,17 @@
 //! The microsecond tier: features become a model-independent prediction, which each model's profile turns into a forecast.
 //!
-//! - `onnx`: reads the initialisers of a predictor's one file.
-//! - `graph`: what a tier-1 predictor must hold, checked once.
-//! - `native`: runs it from the initialisers. ONNX Runtime is the other executor; it needs a library, hence lives in the gateway.
+//! - `onnx`: reads a predictor's one file.
+//! - `graph`: the kinds of graphs; `tier1` and `own`: what a file of each must hold, and how its outputs are read.
+//! - `native`: runs tier 1 from the initialisers. ONNX Runtime is the other executor; it needs a library, hence lives in the gateway.
 //! - `profile`, `forecast`: from a prediction to quality, tokens, money and time of one model.
 
 mod forecast;
 mod graph;
 mod native;
 mod onnx;
+mod own;
 mod profile;
+mod tier1;
 #[cfg(any(test, feature = "test-support"))]
 mod tiny;
 
@@ -18,14 +20,23 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    forecast::{DEFAULT_BYTES_PER_TOKEN, Forecast, Forecasts},
-    graph::{Dimensions, Graph, Parameters},
+    forecast::{DEFAULT_BYTES_PER_TOKEN, Expected, Forecast, Forecasts},
+    graph::{Dimensions, Graph, Input, KINDS},
     native::Native,
+    own::Own,
     profile::{Calibration, Length, Profile},
+    tier1::{Parameters, Tier1},
 };
-use crate::{digest, error::Error, features::Features, live::Reading, parse::Facts, plan::Model};
+use crate::{
+    digest,
+    error::{Code, Error},
+    features::Features,
+    live::Reading,
+    parse::Facts,
+    plan::Model,
+};
 
-/// What a predictor says of a prompt, before any model is looked at: difficulty heads, latent, token length, similarities.
+/// What a predictor says of a prompt, before any model's profile is looked at. Parts that its graph does not have are empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     values: Box<[f32]>,
@@ -45,13 +56,13 @@ impl Prediction {
         (values.len() == dimensions.outputs()).then(|| Self { values: values.into(), dimensions })
     }
 
-    /// All values, in the order difficulty, latent, length, similarity.
+    /// All values, in the order of the outputs.
     #[must_use]
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The dimensions of the four parts.
+    /// The dimensions of the parts.
     #[must_use]
     pub fn dimensions(&self) -> Dimensions {
         self.dimensions
@@ -66,29 +77,45 @@ impl Prediction {
     /// The latent that tells models apart.
     #[must_use]
     pub fn latent(&self) -> &[f32] {
-        let start = self.dimensions.heads;
-        &self.values[start..start + self.dimensions.latent]
+        self.part(self.dimensions.heads, self.dimensions.latent)
     }
 
     /// The latent of answer lengths.
     #[must_use]
     pub fn length(&self) -> &[f32] {
-        let start = self.dimensions.heads + self.dimensions.latent;
-        &self.values[start..start + self.dimensions.length]
+        self.part(self.dimensions.heads + self.dimensions.latent, self.dimensions.length)
     }
 
     /// Cosine similarity to each centroid of the training data.
     #[must_use]
     pub fn similarity(&self) -> &[f32] {
-        &self.values[self.dimensions.outputs() - self.dimensions.clusters..]
+        self.part(self.dimensions.heads + self.dimensions.latent + self.dimensions.length, self.dimensions.clusters)
     }
 
-    /// The four parts, to write.
+    /// Expected quality by column, of a graph of a user's own.
+    #[must_use]
+    pub fn quality(&self) -> &[f32] {
+        self.part(self.values.len() - self.dimensions.output_tokens - self.dimensions.quality, self.dimensions.quality)
+    }
+
+    /// Expected output tokens by column, of a graph of a user's own that says them.
+    #[must_use]
+    pub fn output_tokens(&self) -> &[f32] {
+        &self.values[self.values.len() - self.dimensions.output_tokens..]
+    }
+
+    fn part(&self, start: usize, length: usize) -> &[f32] {
+        &self.values[start..start + length]
+    }
+
+    /// The parts, to write.
     pub fn parts_mut(&mut self) -> Parts<'_> {
         let (difficulty, rest) = self.values.split_at_mut(self.dimensions.heads);
         let (latent, rest) = rest.split_at_mut(self.dimensions.latent);
-        let (length, similarity) = rest.split_at_mut(self.dimensions.length);
-        Parts { difficulty, latent, length, similarity }
+        let (length, rest) = rest.split_at_mut(self.dimensions.length);
+        let (similarity, rest) = rest.split_at_mut(self.dimensions.clusters);
+        let (quality, output_tokens) = rest.split_at_mut(self.dimensions.quality);
+        Parts { difficulty, latent, length, similarity, quality, output_tokens }
     }
 }
 
@@ -102,6 +129,25 @@ pub struct Parts<'a> {
     pub length: &'a mut [f32],
     /// Similarities to the centroids.
     pub similarity: &'a mut [f32],
+    /// Quality by column.
+    pub quality: &'a mut [f32],
+    /// Output tokens by column.
+    pub output_tokens: &'a mut [f32],
+}
+
+impl<'a> Parts<'a> {
+    /// Those that the graph has, by the names of its outputs.
+    pub fn named(self) -> impl Iterator<Item = (&'static str, &'a mut [f32])> {
+        let all = [
+            ("difficulty", self.difficulty),
+            ("latent", self.latent),
+            ("length", self.length),
+            ("similarity", self.similarity),
+            ("quality", self.quality),
+            ("output_tokens", self.output_tokens),
+        ];
+        all.into_iter().filter(|(_, values)| !values.is_empty())
+    }
 }
 
 /// Runs a predictor's graph.
@@ -112,15 +158,22 @@ pub trait Executor: Send + Sync {
     /// Predicts from features.
     ///
     /// # Errors
-    /// `invalid_predictor` where the graph cannot be run.
+    /// `predictor_failed` where the graph cannot be run.
     fn run(&self, features: &Features) -> Result<Prediction, Error>;
 }
 
-/// A loaded predictor: its graph's parameters and an executor.
+/// How a graph's outputs are read.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Tier1(Parameters),
+    Own,
+}
+
+/// A loaded predictor: what its graph gives and an executor.
 pub struct Predictor {
     digest: Arc<str>,
     dimensions: Dimensions,
-    parameters: Parameters,
+    kind: Kind,
     executor: Box<dyn Executor>,
 }
 
@@ -131,14 +184,28 @@ impl Predictor {
     /// `invalid_predictor`, with what was found and what is accepted.
     pub fn native(bytes: &[u8]) -> Result<Self, Error> {
         let graph = Graph::read(bytes)?;
-        let executor = Box::new(Native::new(&graph));
-        Ok(Self::with_executor(bytes, &graph, executor))
+        match &graph {
+            Graph::Tier1(tier1) => Ok(Self::new(bytes, &graph, Box::new(Native::new(tier1)))),
+            Graph::Own(_) => Err(graph::refused("it is a graph of a user's own, which ONNX Runtime alone runs")),
+        }
+    }
+
+    /// A predictor that is checked and runs nothing: enough to compile a plan.
+    ///
+    /// # Errors
+    /// As [`Predictor::native`].
+    pub fn checked(bytes: &[u8]) -> Result<Self, Error> {
+        Ok(Self::new(bytes, &Graph::read(bytes)?, Box::new(Unrun)))
     }
 
     /// Joins a checked graph and an executor for it.
     #[must_use]
-    pub fn with_executor(bytes: &[u8], graph: &Graph<'_>, executor: Box<dyn Executor>) -> Self {
-        Self { digest: digest::sha256(bytes).into(), dimensions: graph.dimensions, parameters: graph.parameters, executor }
+    pub fn new(bytes: &[u8], graph: &Graph<'_>, executor: Box<dyn Executor>) -> Self {
+        let kind = match graph {
+            Graph::Tier1(tier1) => Kind::Tier1(tier1.parameters),
+            Graph::Own(_) => Kind::Own,
+        };
+        Self { digest: digest::sha256(bytes).into(), dimensions: graph.dimensions(), kind, executor }
     }
 
     /// `sha256:` of the file.
@@ -147,16 +214,10 @@ impl Predictor {
         &self.digest
     }
 
-    /// Sizes of the graph.
+    /// Sizes of the graph's outputs.
     #[must_use]
     pub fn dimensions(&self) -> Dimensions {
         self.dimensions
-    }
-
-    /// Radius, shrinkage and temperature of the graph.
-    #[must_use]
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
     }
 
     /// Which executor runs it.
@@ -168,15 +229,46 @@ impl Predictor {
     /// Predicts from features.
     ///
     /// # Errors
-    /// As [`Executor::run`].
+    /// `predictor_failed` where the graph cannot be run, or gives what is no forecast.
     pub fn predict(&self, features: &Features) -> Result<Prediction, Error> {
-        self.executor.run(features)
+        self.accept(self.executor.run(features)?)
+    }
+
+    /// Takes a prediction as one of this predictor's.
+    ///
+    /// # Errors
+    /// `predictor_failed` where it has other dimensions, or what is no forecast.
+    pub fn accept(&self, prediction: Prediction) -> Result<Prediction, Error> {
+        if prediction.dimensions != self.dimensions {
+            return Err(Error::new(Code::PredictorFailed, "predictor", "the prediction has other dimensions than the predictor"));
+        }
+        if let Kind::Own = self.kind {
+            own::check(&prediction)?;
+        }
+        Ok(prediction)
     }
 
     /// What one model is expected to do with a call of which this prediction was made.
     #[must_use]
     pub fn forecast(&self, prediction: &Prediction, model: &Model, facts: &Facts, reading: Reading) -> Forecast {
-        forecast::forecast(prediction, &self.parameters, model, facts, reading)
+        let expected = match &self.kind {
+            Kind::Tier1(parameters) => tier1::expected(prediction, parameters, &model.profile),
+            Kind::Own => own::expected(prediction, &model.profile),
+        };
+        forecast::forecast(expected, model, facts, reading)
+    }
+}
+
+/// Runs nothing.
+struct Unrun;
+
+impl Executor for Unrun {
+    fn name(&self) -> &'static str {
+        "none"
+    }
+
+    fn run(&self, _features: &Features) -> Result<Prediction, Error> {
+        Err(Error::new(Code::PredictorFailed, "predictor", "the predictor was loaded to be checked, not to be run"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Runs a tier-1 graph from its initialisers, in plain loops that the compiler vectorises.
 
-use super::{Executor, Graph, Prediction, graph::Dimensions};
+use super::{Dimensions, Executor, Prediction, Tier1};
 use crate::{
     error::Error,
     features::{Features, SURFACE_LEN},
@@ -13,7 +13,7 @@ struct Dense {
 }
 
 impl Dense {
-    fn read(graph: &Graph<'_>, name: &str) -> Self {
+    fn read(graph: &Tier1<'_>, name: &str) -> Self {
         Self { weight: graph.floats(&format!("{name}_weight")), bias: graph.floats(&format!("{name}_bias")) }
     }
 
@@ -59,7 +59,7 @@ pub struct Native {
 impl Native {
     /// Copies the initialisers of a checked graph.
     #[must_use]
-    pub fn new(graph: &Graph<'_>) -> Self {
+    pub fn new(graph: &Tier1<'_>) -> Self {
         let table = graph.int8("table");
         let rows: Box<[(f32, f32)]> =
             graph.floats("table_scale").iter().copied().zip(graph.floats("token_weight").iter().copied()).collect();

@@ -1,9 +1,11 @@
-//! Reads names, shapes and data of an ONNX file's initialisers, its operators and its metadata; nothing else.
+//! Reads names, shapes and data of an ONNX file's initialisers, its inputs, outputs, operators and metadata; nothing else.
 //!
-//! Wire format: Protocol Buffers (proto3), `onnx.proto`: `ModelProto.graph = 7`, `.metadata_props = 14`,
-//! `GraphProto.node = 1`, `.initializer = 5`, `TensorProto.dims = 1`, `.data_type = 2`, `.float_data = 4`, `.name = 8`, `.raw_data = 9`.
+//! Wire format: Protocol Buffers (proto3), `onnx.proto`: `ModelProto.graph = 7`, `.metadata_props = 14`, `GraphProto.node = 1`,
+//! `.initializer = 5`, `.input = 11`, `.output = 12`, `TensorProto.dims = 1`, `.data_type = 2`, `.float_data = 4`, `.name = 8`,
+//! `.raw_data = 9`, `ValueInfoProto.name = 1`, `.type = 2`, `TypeProto.tensor_type = 1`, `Tensor.elem_type = 1`, `.shape = 2`,
+//! `TensorShapeProto.dim = 1`, `Dimension.dim_value = 1`, `.dim_param = 2`.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 /// Element types that a predictor may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +21,68 @@ pub(super) struct Tensor<'a> {
     pub raw: Cow<'a, [u8]>,
 }
 
+/// An input or output.
+#[derive(Default)]
+pub(super) struct Slot<'a> {
+    pub name: &'a str,
+    /// ONNX's number of the element type; `None` for what is no tensor.
+    pub element: Option<u64>,
+    /// `None` where the rank is open.
+    pub dims: Option<Vec<Dim<'a>>>,
+}
+
+/// One axis of a shape.
+pub(super) enum Dim<'a> {
+    Size(usize),
+    /// Known at run time only, by this name.
+    Any(&'a str),
+}
+
+impl Dim<'_> {
+    pub fn may_be(&self, wanted: usize) -> bool {
+        match self {
+            Self::Size(size) => *size == wanted,
+            Self::Any(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Dim<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size(size) => size.fmt(formatter),
+            Self::Any("") => formatter.write_str("?"),
+            Self::Any(name) => formatter.write_str(name),
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Model<'a> {
-    pub tensors: BTreeMap<&'a str, Tensor<'a>>,
+    initialisers: Vec<&'a [u8]>,
+    pub inputs: Vec<Slot<'a>>,
+    pub outputs: Vec<Slot<'a>>,
     pub operators: Vec<&'a str>,
     pub metadata: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Model<'a> {
+    /// Names of the initialisers, of whatever element types they are.
+    pub fn initialisers(&self) -> Result<Vec<&'a str>> {
+        self.initialisers.iter().map(|bytes| name(bytes)).collect()
+    }
+
+    /// The initialisers with their data.
+    pub fn tensors(&self) -> Result<BTreeMap<&'a str, Tensor<'a>>> {
+        let mut tensors = BTreeMap::new();
+        for bytes in &self.initialisers {
+            let (name, tensor) = tensor(bytes)?;
+            if tensors.insert(name, tensor).is_some() {
+                return Err("two initialisers of one name");
+            }
+        }
+        Ok(tensors)
+    }
 }
 
 type Result<T> = std::result::Result<T, &'static str>;
@@ -57,14 +116,76 @@ fn graph_fields<'a>(bytes: &'a [u8], model: &mut Model<'a>) -> Result<()> {
             Ok(())
         }),
         (5, Value::Bytes(bytes)) => {
-            let (name, tensor) = tensor(bytes)?;
-            match model.tensors.insert(name, tensor) {
-                Some(_) => Err("two initialisers of one name"),
-                None => Ok(()),
-            }
+            model.initialisers.push(bytes);
+            Ok(())
+        }
+        (11, Value::Bytes(bytes)) => {
+            model.inputs.push(slot(bytes)?);
+            Ok(())
+        }
+        (12, Value::Bytes(bytes)) => {
+            model.outputs.push(slot(bytes)?);
+            Ok(())
         }
         _ => Ok(()),
     })
+}
+
+fn slot(bytes: &[u8]) -> Result<Slot<'_>> {
+    let mut slot = Slot::default();
+    fields(bytes, |number, value| match (number, value) {
+        (1, Value::Bytes(bytes)) => {
+            slot.name = text(bytes)?;
+            Ok(())
+        }
+        (2, Value::Bytes(kind)) => fields(kind, |number, value| match (number, value) {
+            (1, Value::Bytes(tensor)) => fields(tensor, |number, value| {
+                match (number, value) {
+                    (1, Value::Integer(element)) => slot.element = Some(element),
+                    (2, Value::Bytes(bytes)) => slot.dims = Some(shape(bytes)?),
+                    _ => {}
+                }
+                Ok(())
+            }),
+            _ => Ok(()),
+        }),
+        _ => Ok(()),
+    })?;
+    Ok(slot)
+}
+
+fn shape(bytes: &[u8]) -> Result<Vec<Dim<'_>>> {
+    let mut dims = Vec::new();
+    fields(bytes, |number, value| {
+        if let (1, Value::Bytes(bytes)) = (number, value) {
+            let mut dim = Dim::Any("");
+            fields(bytes, |number, value| {
+                match (number, value) {
+                    (1, Value::Integer(size)) => dim = Dim::Size(to_usize(size)?),
+                    (2, Value::Bytes(name)) => dim = Dim::Any(text(name)?),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            dims.push(dim);
+        }
+        Ok(())
+    })?;
+    Ok(dims)
+}
+
+/// The name of a tensor whose data lie in the file.
+fn name(tensor: &[u8]) -> Result<&str> {
+    let mut name = "";
+    fields(tensor, |number, value| {
+        match (number, value) {
+            (8, Value::Bytes(bytes)) => name = text(bytes)?,
+            (13, _) | (14, Value::Integer(1..)) => return Err("external data is not supported"),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(name)
 }
 
 fn tensor(bytes: &[u8]) -> Result<(&str, Tensor<'_>)> {
@@ -170,7 +291,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = super::read(&bytes);
+            if let Ok(model) = super::read(&bytes) {
+                let _ = (model.initialisers(), model.tensors());
+            }
         }
     }
 }

@@ -28,6 +28,9 @@ pub struct Profile {
     /// Answers it was fitted from; 0 for a declared prior.
     #[serde(default)]
     pub answers: u64,
+    /// Whose quality a graph of a user's own gives in this column; such a graph reads no weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
 }
 
 const fn one() -> f32 {
@@ -79,6 +82,7 @@ impl Profile {
             calibration: Calibration::default(),
             length: Length::default(),
             answers: 0,
+            column: None,
         }
     }
 
@@ -114,6 +118,14 @@ impl Profile {
             if !value.is_finite() {
                 problems.push((field, "is not finite".to_owned()));
             }
+        }
+        match (self.column, dimensions.quality) {
+            (None, 1..) => problems.push(("column", "is missing: the predictor is a graph of a user's own".to_owned())),
+            (Some(_), 0) => problems.push(("column", "is of a graph of a user's own, which the predictor is not".to_owned())),
+            (Some(column), columns @ 1..) if column >= columns => {
+                problems.push(("column", format!("is {column}; the predictor has columns 0 to {}", columns - 1)));
+            }
+            _ => {}
         }
         problems
     }

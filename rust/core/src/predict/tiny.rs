@@ -1,6 +1,6 @@
 //! A tiny predictor, for tests of the whole path: here, and (by feature `test-support`) in the crates above.
 
-use super::graph::KIND;
+use super::tier1::KIND;
 use crate::features;
 
 fn varint(mut value: u64, out: &mut Vec<u8>) {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tradewind_core::{Call, Dials, Error, Hints, Identity, LiveView, Now, Plan, decide};
 
 use super::Samples;
+use crate::templates::Templates;
 
 /// The most bodies of each size that warm caches and are not counted; a tenth where there are few.
 const WARM_UP: usize = 500;
@@ -46,12 +47,13 @@ pub fn time(plan: &Plan, tenant: &str, bodies: &BTreeMap<u32, Vec<Vec<u8>>>) -> 
     let mut timings = BTreeMap::new();
     for (&size, bodies) in bodies {
         let warm_up = WARM_UP.min(bodies.len() / 10);
-        let mut samples = Samples::default();
+        let (mut samples, templates) = (Samples::default(), Templates::default());
         for (index, body) in bodies.iter().enumerate() {
             let call = Call::new(body, &identity, Dials::default());
             let now = Now { unix_ns: 0, seed: index as u64 };
             let started = Instant::now();
-            let decision = std::hint::black_box(decide(plan, &call, &Hints {}, &LiveView::UNKNOWN, now)?);
+            let live = LiveView { templates: &templates, ..LiveView::UNKNOWN };
+            let decision = std::hint::black_box(decide(plan, &call, &Hints {}, &live, now)?);
             let elapsed = started.elapsed();
             // The decision is freed outside: who holds it frees it after the answer.
             drop(decision);

@@ -49,6 +49,22 @@ fn a_schema_beyond_those_that_are_written_gets_the_nearest() {
 }
 
 #[test]
+fn an_older_reader_gets_no_route_of_a_users_own_graph() {
+    let mut plan = fixture::source();
+    plan["profiles"]["dear"]["column"] = json!(1);
+    let source: PlanSource = serde_json::from_value(plan).unwrap();
+    for schema in OLDEST..=CURRENT {
+        let rendered = render(&source, schema, &Scope::Gateway);
+        let json: Value = serde_json::from_slice(&rendered.json).unwrap();
+        let (routes, models) = (json["routes"].as_array().unwrap().len(), json["models"].as_array().unwrap().len());
+        let whole = schema == CURRENT;
+        assert_eq!((routes, models), (usize::from(whole), 3), "version {schema}");
+        assert_eq!(rendered.lacks.contains(&"own_graph"), !whole);
+        assert_eq!(String::from_utf8(rendered.json).unwrap().contains("column"), whole);
+    }
+}
+
+#[test]
 fn a_sidecar_gets_no_other_namespaces_route_address_or_credential() {
     for schema in OLDEST..=CURRENT {
         for hop in [None, Some("https://gateway/v1")] {
