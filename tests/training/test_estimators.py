@@ -211,6 +211,14 @@ def test_a_graph_is_written_with_its_models_and_only_for_its_encoder(entry: Entr
             export_estimator.model(encoder, made)
 
 
+@every_graph
+def test_the_core_runs_the_exported_graph(entry: Entry, encoder: Encoder, fitted: Learned, tmp_path: Path) -> None:
+    made, x = fitted(entry)
+    export_estimator.write(tmp_path, encoder, made, MODELS)
+    artifact = predictor.read(tmp_path)
+    check_core({"auto": dict(artifact.profiles)}, artifact.graph, "auto", made.predict(x), made.predict_output_tokens(x))
+
+
 def test_the_core_runs_the_task_means_as_a_table(encoder: Encoder, tmp_path: Path) -> None:
     made = TaskMeans()
     made.fit(inputs(made, encoder, TEXTS), *outcomes(80))
