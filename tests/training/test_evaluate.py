@@ -32,6 +32,7 @@ from tradewind.training import (
 from tradewind.training.corpus import Corpus
 from tradewind.training.deviations import LatentSettings
 from tradewind.training.heads import HeadSettings
+from tradewind.training.scores import Scores
 from tradewind.training.scores.bootstrap import Interval
 from tradewind.training.tier1 import Settings, Tier1
 
@@ -123,12 +124,13 @@ def _digest(graph: bytes) -> str:
     return predictor.digest_of(graph)
 
 
-def check(whole: Corpus, held_out: frozenset[str], fitted: Tier1, graph: bytes) -> evaluate.Scores:
+def check(whole: Corpus, held_out: frozenset[str], fitted: Tier1, graph: bytes) -> Scores:
     """The production router on the held-out questions of `ours`."""
     pool = datasets.pool(whole.materials[0].data)
     tested = np.isin(pool.stems, sorted(held_out))
     router = production.router(graph, fitted.profiles, pool.take(~tested))
-    return evaluate.score(pool.take(tested), pool.take(~tested), router, evaluate.Options(Path(), seed=5))
+    ground = evaluate.Ground.of(pool.take(tested), pool.take(~tested), seed=5)
+    return ground.score(*ground.decide(router))
 
 
 def test_a_router_that_knows_the_question_beats_mixing_at_random(
@@ -197,7 +199,7 @@ def test_a_new_model_gets_a_profile_that_tells_it_from_the_others(whole: Corpus,
 
 
 def test_a_router_that_knows_only_means_is_zero_and_the_report_shows_it(data: Path, tmp_path: Path) -> None:
-    asked = evaluate.Options(data, ("ours",), fit="mean", split="question:1", report=tmp_path / "report")
+    asked = evaluate.Options(data, ("ours",), fit=("mean",), split="question:1", report=tmp_path / "report")
     found = evaluate.run(asked)["sets"]["ours"]
     assert found["aiq"]["value"] == pytest.approx(found["zero"]["value"], abs=1e-6)
     assert found["share_of_questions_trained_on"] == 0
@@ -207,6 +209,6 @@ def test_a_router_that_knows_only_means_is_zero_and_the_report_shows_it(data: Pa
 
 def test_fitting_without_a_split_is_refused(data: Path) -> None:
     with pytest.raises(UsageError, match="needs a split"):
-        evaluate.run(evaluate.Options(data, ("ours",), fit="mean"))
+        evaluate.run(evaluate.Options(data, ("ours",), fit=("mean",)))
     with pytest.raises(UsageError, match="unknown estimator `magic`"):
-        evaluate.run(evaluate.Options(data, ("ours",), fit="magic", split="question:1"))
+        evaluate.run(evaluate.Options(data, ("ours",), fit=("magic",), split="question:1"))

@@ -604,7 +604,7 @@ def test_tables_of_ours_are_checked(tmp_path: Path) -> None:
         assert said.replace("ours", "wrong") in refused.value.message
     queries = parquet.read_table(tmp_path / "ours" / "queries.parquet").to_pylist()
     write(tmp_path / "ours" / "queries.parquet", [*queries, queries[0]])
-    with pytest.raises(UsageError, match="`q0` stands there twice"):
+    with pytest.raises(UsageError, match=r"row 4, column `query_id`: `q0` was found; expected each id once, and row 1 has it"):
         datasets.load(tmp_path, "ours", {})
 
 

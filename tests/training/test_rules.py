@@ -44,24 +44,24 @@ def check(data: Path, split: str, *sets: str, **options: Any) -> dict[str, Any]:
 
 
 def test_a_question_is_on_the_same_side_in_every_set(data: Path) -> None:
-    found = check(data, "question:4", "ours", "again", fit="mean")
+    found = check(data, "question:4", "ours", "again", fit=("mean",))
     assert found["ours"]["n"] == found["again"]["n"] > 10
-    alone = check(data, "question:4", "again", fit="mean")
+    alone = check(data, "question:4", "again", fit=("mean",))
     assert alone["again"]["n"] == found["again"]["n"]
 
 
 def test_a_task_is_left_out_wherever_its_questions_occur(data: Path) -> None:
-    found = check(data, "task:ours/sums", fit="mean")
+    found = check(data, "task:ours/sums", fit=("mean",))
     assert found["ours"]["n"] == found["again"]["n"] == 60
     assert "pair" not in found
     with pytest.raises(UsageError, match="unknown task `sums`; expected one of `again/essays`, "):
-        check(data, "task:sums", fit="mean")
+        check(data, "task:sums", fit=("mean",))
 
 
 @pytest.mark.parametrize("split", ["question", "question:", "question:x", "task:", "none:1", "all"])
 def test_a_split_that_is_none_is_refused(data: Path, split: str) -> None:
     with pytest.raises(UsageError, match=r"unknown split `.*`; expected one of `none`, `question:<seed>`, `task:<name>`"):
-        check(data, split, fit="mean")
+        check(data, split, fit=("mean",))
 
 
 def test_without_a_split_an_unknown_model_is_an_error_and_with_one_it_gets_a_profile(data: Path, tmp_path: Path) -> None:
@@ -200,20 +200,20 @@ def test_a_set_without_texts_is_left_out_aloud_and_refused_by_name(tmp_path: Pat
     texts = pa.nulls(1, pa.string())
     parquet.write_table(parquet.read_table(file).set_column(1, "prompt", texts).set_column(2, "query_text", texts), file)
     said: list[str] = []
-    document = evaluate.run(evaluate.Options(tmp_path, fit="mean", split="question:4"), said.append)
+    document = evaluate.run(evaluate.Options(tmp_path, fit=("mean",), split="question:4"), said.append)
     assert set(document["sets"]) == {"pair"}
     assert "left out: data set `one` has no question texts" in said
     with pytest.raises(UsageError, match="data set `one` has no question texts"):
-        check(tmp_path, "question:4", "one", fit="mean")
+        check(tmp_path, "question:4", "one", fit=("mean",))
 
 
 def test_a_table_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     write(tmp_path, {"model": ["small"], "score": [1.0]})
     with pytest.raises(UsageError, match=r"outcomes\.parquet lacks `cost_usd`; it has `model`, `query_id`, `score`"):
-        check(tmp_path, "question:4", "one", fit="mean")
+        check(tmp_path, "question:4", "one", fit=("mean",))
     (tmp_path / "one" / "queries.parquet").write_bytes(b"no table")
     with pytest.raises(UsageError, match=r"queries\.parquet cannot be read"):
-        check(tmp_path, "question:4", "one", fit="mean")
+        check(tmp_path, "question:4", "one", fit=("mean",))
 
 
 def test_a_free_model_is_drawn_too(tmp_path: Path) -> None:

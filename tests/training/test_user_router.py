@@ -86,7 +86,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check(data: Path, router: str, name: str = "ours", split: str = "question:1") -> dict[str, Any]:
     """The figures of one set."""
-    scores: dict[str, Any] = evaluate.run(evaluate.Options(data, (name,), router=f"{HERE}:{router}", split=split))["sets"][name]
+    asked = evaluate.Options(data, (name,), router=(f"{HERE}:{router}",), split=split)
+    scores: dict[str, Any] = evaluate.run(asked)["sets"][name]
     return scores
 
 
@@ -140,14 +141,14 @@ def test_forecasts_without_costs_are_bought_at_mean_cost(data: Path) -> None:
 )
 def test_a_class_that_cannot_route_is_refused(data: Path, router: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        evaluate.run(evaluate.Options(data, ("ours",), router=router, split="question:1"))
+        evaluate.run(evaluate.Options(data, ("ours",), router=(router,), split="question:1"))
 
 
 def test_a_module_that_needs_another_one_says_which(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "needy_router.py").write_text("import missing_library\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match="the module `needy_router` needs `missing_library`, which is not installed"):
-        evaluate.run(evaluate.Options(data, ("ours",), router="needy_router:Router", split="question:1"))
+        evaluate.run(evaluate.Options(data, ("ours",), router=("needy_router:Router",), split="question:1"))
 
 
 def corner(value: float) -> Any:
@@ -198,9 +199,7 @@ def test_a_choice_that_is_none_is_refused(data: Path, monkeypatch: pytest.Monkey
 def test_what_a_router_of_the_users_own_cannot_do_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"`{HERE}:Cheapest` has `fit`, which needs a split"):
         check(data, "Cheapest", split="none")
-    asked = evaluate.Options(data, ("ours",), router=f"{HERE}:Cheapest", split="question:1")
-    with pytest.raises(UsageError, match="`--fit`, `--router` exclude each other"):
-        evaluate.run(evaluate.Options(data, ("ours",), router=asked.router, fit="mean", split="question:1"))
+    asked = evaluate.Options(data, ("ours",), router=(f"{HERE}:Cheapest",), split="question:1")
     with pytest.raises(UsageError, match="--decisions-out is for routers that run `decide` on a plan"):
         evaluate.run(evaluate.Options(data, router=asked.router, split="question:1", decisions_out=tmp_path / "d"))
     assert not (tmp_path / "d").exists()
@@ -239,6 +238,5 @@ def test_the_command_finds_a_class_in_the_current_folder(
     assert set(document["sets"]) == {"ours", "pair"}
     assert "users_own:Last" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "ours.png").is_file()
-    assert app.run([*command, "--fit", "mean"]) == 2
     assert app.run(["evaluate", "--data", str(data), "--router", "users_own:First"]) == 2
     assert "has no class `First`; it has `Last`" in " ".join(capfdbinary.readouterr().err.decode().split())

@@ -39,6 +39,10 @@ PRICED = 0.5
 NEVER_TRAINED = frozenset({"mt_bench"})
 
 
+class NoTexts(UsageError):
+    """A set that no router can look at."""
+
+
 @dataclass(frozen=True)
 class DataSet:
     """n questions × M models. Missing cells are NaN. Arrays are never written to."""
@@ -117,7 +121,7 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
     texts = [text if text is not None else prompt for text, prompt in zip(queries["query_text"], sent, strict=True)]
     present = [i for i, text in enumerate(texts) if text and text.strip()]
     if not present:
-        raise UsageError(f"data set `{name}` has no question texts", str(source.path))
+        raise NoTexts(f"data set `{name}` has no question texts", str(source.path))
     ids = [queries["query_id"][i] for i in present]
     row_of = {query_id: row for row, query_id in enumerate(ids)}
     canonical = _canonical(source, set(outcomes["model"]))

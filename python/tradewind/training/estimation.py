@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from tradewind.errors import UsageError, unknown
-from tradewind.training.estimators import knn, mean, task_mean, tier1
+from tradewind.training.estimators import (
+    cluster_mean,
+    gradient_boosting,
+    knn,
+    length,
+    logistic,
+    matrix_factorisation,
+    mean,
+    ridge,
+    task_mean,
+    tier1,
+)
 from tradewind.training.fitting import Entry
 
-TABLE: tuple[Entry, ...] = (tier1.ENTRY, task_mean.ENTRY, knn.ENTRY, mean.ENTRY)
+TABLE: tuple[Entry, ...] = (
+    tier1.ENTRY,
+    task_mean.ENTRY,
+    cluster_mean.ENTRY,
+    knn.ENTRY,
+    length.ENTRY,
+    ridge.ENTRY,
+    logistic.ENTRY,
+    matrix_factorisation.ENTRY,
+    gradient_boosting.ENTRY,
+    mean.ENTRY,
+)
 
 
 def named(name: str) -> Entry:

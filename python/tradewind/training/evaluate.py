@@ -17,26 +17,34 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.artifacts import predictor
-from tradewind.errors import UsageError, listed
+from tradewind.errors import UsageError
 from tradewind.training import (
+    contestants,
     datasets,
     estimation,
-    manifest,
+    guards,
     prices,
-    production,
     prompts,
     report,
+    sources,
     splits,
-    user_router,
+    spread,
 )
+from tradewind.training.contestants import Contestant
 from tradewind.training.datasets import DataSet
 from tradewind.training.estimators import task_mean
-from tradewind.training.fitting import Given, Routers
-from tradewind.training.routing import WILLINGNESS, ProductionRouter, Router
-from tradewind.training.scores import Scores, bootstrap, measure
+from tradewind.training.fitting import Given
+from tradewind.training.results import Result, Round, Standing
+from tradewind.training.routing import WILLINGNESS, ProductionRouter, Routed, Router
+from tradewind.training.scores import TABLE, Scores, bootstrap, measure
+from tradewind.training.scores.case import Case
 from tradewind.training.splits import Split
 
 Floats = npt.NDArray[np.float64]
+Say = Callable[[str], None]
+
+COLD_START = "tier1"
+"""The estimator that cold starts are of, where none is named."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,13 @@ class Options:
     sets: tuple[str, ...] = ()
     """empty: every set with question texts"""
     predictor: Path | None = None
-    """folder or file; with neither this nor `fit` nor `router`, the shipped one"""
-    fit: str | None = None
-    """a row of the estimator table"""
-    router: str | None = None
+    """folder or file; with neither this nor `fit` nor `router` the shipped one, and for a report every estimator"""
+    fit: tuple[str, ...] = ()
+    """rows of the estimator table"""
+    router: tuple[str, ...] = ()
     """`module:Class` of the user's own (see `user_router`)"""
     split: str = "none"
+    """a row of the protocol table with its argument (see `splits`)"""
     plans_out: Path | None = None
     decisions_out: Path | None = None
     report: Path | None = None
@@ -60,68 +69,55 @@ class Options:
     """of the bootstrap and of fitting"""
 
 
-def run(options: Options, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def run(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
     """Everything that the command does; gives its JSON document."""
-    _refuse_contradictions(options)
     tables = _load(options, say)
-    split = splits.parse(options.split, tables)
-    routers, trained_on, what = _routers(options, split, tables, say)
-    found: dict[str, Scores] = {}
-    for data in tables:
-        pool = datasets.pool(data)
-        rows = split.tested(pool)
-        tested, learned = pool.take(rows), pool.take(~rows)
-        if not len(tested):
-            continue
-        say(f"{data.name}: {len(tested)} questions, {len(pool.models)} models")
-        if len(learned):
-            router: Router = routers(learned)
-        else:
-            router = _known_only(options, pool, split)
-            learned = pool
-        _publish_plan(options, pool.name, router)
-        if options.decisions_out is not None and not found:
-            options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
-            options.decisions_out.write_bytes(b"")
-        scores = score(tested, learned, router, options)
-        found[data.name] = replace(
-            scores,
-            facts={
-                "share_of_questions_trained_on": _share_seen(tested, trained_on),
-                "operating_points_chosen_on": "the evaluated rows themselves" if rows.all() else "rows outside the split",
-                "licence": data.licence,
-            },
-        )
-    if not found:
-        raise UsageError(f"split `{options.split}` leaves no question to evaluate in {', '.join(d.name for d in tables)}")
-    document = {
-        "router": what,
-        "split": options.split,
-        "operating_points_chosen_on": ", or ".join(sorted({s.facts["operating_points_chosen_on"] for s in found.values()})),
-        "willingness_to_pay_usd": list(WILLINGNESS),
-        "sets": {name: scores.document() for name, scores in found.items()},
-    }
+    chosen = splits.named(options.split, tables)
+    _refuse_contradictions(options, chosen)
+    what = ""
+    rounds: list[Round] = []
+    for split in chosen:
+        given = _given(options, split, tables, say) if split.held_out is not None else None
+        evaluated = _evaluated(options, split, given, say)
+        what = evaluated[0].what
+        rounds.append(Round(split.name, _play(options, split, tables, evaluated, given, say)))
+    document = _document(options, what, rounds)
     if options.report is not None:
-        report.write(options.report, document)
+        say("writing the report")
+        report.write(options.report, document, rounds)
     return document
 
 
-def _refuse_contradictions(options: Options) -> None:
-    named = [f"--{name}" for name in ("predictor", "fit", "router") if getattr(options, name) is not None]
-    if len(named) > 1:
-        raise UsageError(f"{listed(named)} exclude each other: give one of them", named[-1])
-    if options.router is not None:
-        _refuse_outputs(options, options.router)
+def _document(options: Options, what: str, rounds: Sequence[Round]) -> dict[str, Any]:
+    by_split = {each.split: each.document() for each in rounds}
+    sets = spread.over(by_split) if len(rounds) > 1 else by_split[rounds[0].split]
+    return {
+        "router": what,
+        "split": options.split,
+        "operating_points_chosen_on": ", or ".join(sorted({found["operating_points_chosen_on"] for found in sets.values()})),
+        "willingness_to_pay_usd": list(WILLINGNESS),
+        "sets": sets,
+        **({"by_split": by_split} if len(rounds) > 1 else {}),
+    }
 
 
-def _refuse_outputs(options: Options, router: str) -> None:
+def _refuse_contradictions(options: Options, chosen: Sequence[Split]) -> None:
+    outputs = {"--plans-out": options.plans_out, "--decisions-out": options.decisions_out}
+    for flag in (flag for flag, place in outputs.items() if place is not None):
+        if len(chosen) > 1:
+            raise UsageError(f"{flag} needs one split; `{options.split}` is {len(chosen)}", flag)
+        if options.router and not options.fit and options.predictor is None:
+            _refuse_output(flag, options.router[0])
+    if chosen[0].cold is not None and (options.predictor is not None or options.router):
+        raise UsageError("a cold start is of estimators (`--fit`): what comes trained may know the model", options.split)
+
+
+def _refuse_output(flag: str, router: str) -> None:
     """Only what runs `decide` has a plan and decisions to write."""
-    for flag, place in (("--plans-out", options.plans_out), ("--decisions-out", options.decisions_out)):
-        if place is not None:
-            raise UsageError(f"{flag} is for routers that run `decide` on a plan, which `{router}` does not", flag)
+    raise UsageError(f"{flag} is for routers that run `decide` on a plan, which `{router}` does not", flag)
 
 
-def _load(options: Options, say: Callable[[str], None]) -> list[DataSet]:
+def _load(options: Options, say: Say) -> list[DataSet]:
     """The named sets; else all that have question texts."""
     listed_prices = prices.load(options.data)
     if options.sets:
@@ -130,39 +126,37 @@ def _load(options: Options, say: Callable[[str], None]) -> list[DataSet]:
     for name in datasets.available(options.data):
         try:
             tables.append(datasets.load(options.data, name, listed_prices))
-        except UsageError as error:
+        except (datasets.NoTexts, sources.NoFormat) as error:
             say(f"left out: {error.message}")
     if not tables:
         raise UsageError(f"{options.data} holds no data set with question texts", str(options.data))
     return tables
 
 
-def _routers(
-    options: Options, split: Split, tables: Sequence[DataSet], say: Callable[[str], None]
-) -> tuple[Routers, frozenset[str] | None, str]:
-    """(router by pool, first digits of the stems it was trained on if that is known, what it is)"""
-    if options.router is not None:
-        found = user_router.named(options.router)
-        if found.learns and split.held_out is None:
-            raise UsageError(f"`{found.name}` has `fit`, which needs a split: without one it would learn what it is tested on")
-        return found.router, None, found.name
-    if options.fit is None:
-        artifact = predictor.read(options.predictor)
-
-        def shipped(learned: DataSet) -> Router:
-            return production.router(artifact.graph, artifact.profiles, learned)
-
-        return shipped, manifest.training_stems(artifact.folder), artifact.digest
-    entry = estimation.named(options.fit)
-    if split.held_out is None:
-        raise UsageError(f"`--fit {entry.name}` needs a split: without one it would learn what it is tested on")
-    say(f"fitting {entry.name}")
-    given = _given(options, split, tables, say)
-    stems = {str(stem)[: manifest.STEM_DIGITS] for data in given.sets for stem in data.stems}
-    return entry.prepare(given), frozenset(stems), f"fitted: {entry.name}"
+def _evaluated(options: Options, split: Split, given: Given | None, say: Say) -> list[Contestant]:
+    """What was asked for: predictor, estimators, classes of the user's own; with nothing asked the shipped
+    predictor, and for a report every estimator beside it."""
+    entries = [estimation.named(name) for name in dict.fromkeys(options.fit)]
+    if entries and given is None:
+        raise UsageError(f"`--fit {entries[0].name}` needs a split: without one it would learn what it is tested on")
+    if split.cold is not None and given is not None:
+        found = []
+        for entry in entries or [estimation.named(COLD_START)]:
+            say(f"fitting {entry.name} with and without {split.cold.model}")
+            found += [contestants.started_cold(entry, given, split, split.cold), contestants.fitted(entry, given, split)]
+        return found
+    nothing_asked = not (options.predictor or options.fit or options.router)
+    found = [contestants.shipped(options.predictor)] if options.predictor or nothing_asked else []
+    if given is not None:
+        if nothing_asked and options.report is not None:
+            entries = [entry for entry in estimation.TABLE if entry not in contestants.STANDING]
+        for entry in entries:
+            say(f"fitting {entry.name}")
+            found.append(contestants.fitted(entry, given, split))
+    return found + [contestants.of_the_user(name, split) for name in dict.fromkeys(options.router)]
 
 
-def _given(options: Options, split: Split, tables: Sequence[DataSet], say: Callable[[str], None]) -> Given:
+def _given(options: Options, split: Split, tables: Sequence[DataSet], say: Say) -> Given:
     """The training sets without the evaluated questions. A set of the data folder that is not one of them is
     not learned from, except for profiles of its own models."""
     listed = prices.load(options.data)
@@ -177,10 +171,11 @@ def _given(options: Options, split: Split, tables: Sequence[DataSet], say: Calla
     if not any(len(data) for data in sets):
         # A folder of a user's own sets: these are then what there is to learn from.
         sets = [datasets.for_training(data.take(split.trained(data)), ()) for data in tables]
-    return Given([data for data in sets if len(data)], prompts.halves(prompts.load())[0], options.seed, _stages(say))
+    own = guards.not_asked(prompts.halves(prompts.load())[0], split.held_out or frozenset())
+    return Given([data for data in sets if len(data)], own, options.seed, _stages(say))
 
 
-def _stages(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
+def _stages(say: Say) -> Callable[[str, int, int], None]:
     """Says each stage of fitting once."""
     said: set[str] = set()
 
@@ -192,49 +187,126 @@ def _stages(say: Callable[[str], None]) -> Callable[[str, int, int], None]:
     return report
 
 
-def _known_only(options: Options, pool: DataSet, split: Split) -> Router:
-    given = options.router or options.fit
-    known = user_router.named(options.router) if options.router is not None else None
-    if known is not None and not known.learns:
-        return known.router(pool)
+def _play(
+    options: Options,
+    split: Split,
+    tables: Sequence[DataSet],
+    evaluated: Sequence[Contestant],
+    given: Given | None,
+    say: Say,
+) -> dict[str, Result]:
+    """All routers on every set of a split."""
+    others = [each for each in contestants.baselines(given) if each.name not in {one.name for one in evaluated}]
+    found: dict[str, Result] = {}
+    for data in tables:
+        if not split.evaluates(data):
+            continue
+        pool = datasets.pool(data)
+        rows = split.tested(pool)
+        if not rows.any() or (split.cold and split.cold.model not in pool.models):
+            continue
+        say(f"{data.name}: {int(rows.sum())} questions, {len(pool.models)} models")
+        found[data.name] = _set(options, pool, rows, evaluated, others, given, first=not found)
+    if not found:
+        raise UsageError(f"split `{split.name}` leaves no question to evaluate in {', '.join(d.name for d in tables)}")
+    return found
+
+
+def _set(
+    options: Options,
+    pool: DataSet,
+    rows: npt.NDArray[np.bool_],
+    evaluated: Sequence[Contestant],
+    others: Sequence[Contestant],
+    given: Given | None,
+    first: bool,
+) -> Result:
+    """All routers on the evaluated rows of a pool; the decisions of the `first` begin their file."""
+    tested, outside = pool.take(rows), pool.take(~rows) if not rows.all() else None
+    if outside is not None:
+        guards.refuse_leak("the routers", tested, outside)
     if given is not None:
-        raise UsageError(f"split `{split.name}` holds out every question of `{pool.name}`: nothing to fit `{given}` on")
-    artifact = predictor.read(options.predictor)
-    return production.router(artifact.graph, artifact.profiles, None, pool)
+        guards.refuse_leaks(given, tested)
+    ground = Ground.of(tested, pool if outside is None else outside, options.seed)
+    standings: list[Standing] = []
+    for place, contestant in enumerate([*evaluated, *others]):
+        if outside is None and contestant in others and contestant.name not in contestants.HINDSIGHT:
+            continue
+        router = contestant.build(outside, pool)
+        if place == 0:
+            _publish_plan(options, pool.name, router, contestant)
+            if options.decisions_out is not None and first:
+                options.decisions_out.parent.mkdir(parents=True, exist_ok=True)
+                options.decisions_out.write_bytes(b"")
+        here, there = ground.decide(router, options.decisions_out if place == 0 else None)
+        domain = contestant.domain(tested, router)
+        standings.append(Standing(contestant.name, domain, here, there, ground.score(here, there)))
+    seen = guards.seen(tested, evaluated[0].trained_on)
+    facts = {
+        "share_of_questions_trained_on": None if seen is None else round(float(seen.mean()), 4),
+        "operating_points_chosen_on": "rows outside the split" if outside is not None else "the evaluated rows themselves",
+        "licence": pool.licence,
+    }
+    standings[0] = replace(standings[0], scores=replace(standings[0].scores, facts=facts))
+    flags = [flag for each in evaluated for flag in guards.flag_seen(each.name, tested, guards.seen(tested, each.trained_on))]
+    shuffled = {
+        each.name: guards.middle([ground.judged(dealt, each.there) for dealt in guards.shuffled(each.here, options.seed)])
+        for each in standings[: len(evaluated)]
+    }
+    return Result(tested, ground.learned, tuple(standings), len(evaluated), shuffled, tuple(flags))
 
 
-def _share_seen(tested: DataSet, trained_on: frozenset[str] | None) -> float | None:
-    if trained_on is None:
-        return None
-    seen = np.isin([stem[: manifest.STEM_DIGITS] for stem in tested.stems], sorted(trained_on))
-    return round(float(seen.mean()), 4)
+@dataclass(frozen=True)
+class Ground:
+    """The questions of one pool, and the draws of them that all routers share."""
+
+    tested: DataSet
+    learned: DataSet
+    """what operating points are chosen on"""
+    weights: Floats
+    """[B, n]"""
+    told_here: Routed
+    told_there: Routed
+    """the task mean's choices on both"""
+
+    @classmethod
+    def of(cls, tested: DataSet, learned: DataSet, seed: int) -> Ground:
+        """With draws by the seed."""
+        told = task_mean.TaskMean(learned)
+        return cls(tested, learned, bootstrap.draws(len(tested), seed), told.route(tested), told.route(learned))
+
+    def score(self, here: Routed, there: Routed) -> Scores:
+        """All figures of a router that chose so."""
+        return measure(self.tested, self.learned, here, there, self.told_here, self.told_there, self.weights)
+
+    def judged(self, here: Routed, there: Routed) -> dict[str, Floats]:
+        """Draws of the metrics by which a router is judged, alone."""
+        case = Case(self.tested, self.learned, here, there, self.weights)
+        return {row.name: row.compute(case) for row in TABLE if row.name in guards.JUDGED_BY and row.allowed(case)}
+
+    def decide(self, router: Router, record: Path | None = None) -> tuple[Routed, Routed]:
+        """A router's choices on both sides; those on the evaluated one are appended to `record`."""
+        if isinstance(router, ProductionRouter) and record is not None:
+            here = router.route_and_record(self.tested, record)
+        else:
+            here = router.route(self.tested)
+        return here, here if _same(self.learned, self.tested) else router.route(self.learned)
 
 
-def _publish_plan(options: Options, name: str, router: Router) -> None:
+def _same(a: DataSet, b: DataSet) -> bool:
+    return a.name == b.name and a.ids == b.ids
+
+
+def _publish_plan(options: Options, name: str, router: Router, contestant: Contestant) -> None:
     """Writes what `decide` needs to repeat the decisions: the plan, and the predictor if it was fitted here."""
     if not isinstance(router, ProductionRouter):
-        _refuse_outputs(options, options.fit or "")
+        for flag, place in (("--plans-out", options.plans_out), ("--decisions-out", options.decisions_out)):
+            if place is not None:
+                _refuse_output(flag, contestant.name)
         return
     if options.plans_out is None:
         return
     options.plans_out.mkdir(parents=True, exist_ok=True)
     (options.plans_out / f"{name}.json").write_bytes(router.source.to_json())
-    if options.fit is not None:
+    if contestant.name != contestants.PREDICTOR:
         predictor.write_bare(options.plans_out / "predictor", router.predictor)
-
-
-def score(tested: DataSet, learned: DataSet, router: Router, options: Options) -> Scores:
-    """Scores a router on one pool."""
-    record = options.decisions_out if isinstance(router, ProductionRouter) else None
-    if isinstance(router, ProductionRouter) and record is not None:
-        here = router.route_and_record(tested, record)
-    else:
-        here = router.route(tested)
-    there = here if learned is tested or _same(learned, tested) else router.route(learned)
-    weights = bootstrap.draws(len(tested), options.seed)
-    told = task_mean.TaskMean(learned)
-    return measure(tested, learned, here, there, told.route(tested), told.route(learned), weights)
-
-
-def _same(a: DataSet, b: DataSet) -> bool:
-    return a.name == b.name and a.ids == b.ids

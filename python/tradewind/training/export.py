@@ -47,13 +47,9 @@ LIMIT_BYTES = 10_000_000
 
 def initialisers(fitted: Tier1) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int8]]:
     """Every weight by the name that the core looks for."""
-    encoder, heads, latents = fitted.encoder, fitted.heads, fitted.latents
+    heads, latents = fitted.heads, fitted.latents
     return {
-        "table": encoder.table,
-        "table_scale": encoder.table_scale,
-        "token_weight": encoder.token_weight,
-        "surface_mean": encoder.surface.mean,
-        "surface_inverse_sd": encoder.surface.inverse_sd,
+        **encoding_weights(fitted.encoder),
         "difficulty_hidden_weight": heads.hidden_weight,
         "difficulty_hidden_bias": heads.hidden_bias,
         "difficulty_out_weight": heads.out_weight,
@@ -72,17 +68,31 @@ def initialisers(fitted: Tier1) -> dict[str, npt.NDArray[np.float32] | npt.NDArr
     }
 
 
-def model(fitted: Tier1) -> onnx.ModelProto:
-    """The checked ONNX model."""
-    weights = initialisers(fitted)
-    constants = {
+def encoding_weights(encoder: Encoder) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int8]]:
+    """The weights of `encoding_nodes`."""
+    return {
+        "table": encoder.table,
+        "table_scale": encoder.table_scale,
+        "token_weight": encoder.token_weight,
+        "surface_mean": encoder.surface.mean,
+        "surface_inverse_sd": encoder.surface.inverse_sd,
+    }
+
+
+def encoding_constants() -> dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]:
+    """The constants of `encoding_nodes`."""
+    return {
         "axis_one": np.array([1], np.int64),
         "tiny": np.array([1e-6], np.float32),
         "lowest": np.array(-4, np.float32),
         "highest": np.array(4, np.float32),
     }
+
+
+def encoding_nodes() -> list[onnx.NodeProto]:
+    """From the graph's inputs to `z`, `s`, and both side by side, `zs`: what `Encoder.encode` computes."""
     node = helper.make_node
-    nodes = [
+    return [
         node("Cast", ["table"], ["table_float"], to=TensorProto.FLOAT),
         node("Mul", ["table_float", "table_scale"], ["table_fp"]),
         node("Gather", ["table_fp", "input_ids"], ["e"]),
@@ -102,18 +112,34 @@ def model(fitted: Tier1) -> onnx.ModelProto:
         node("Mul", ["centred", "surface_inverse_sd"], ["scaled"]),
         node("Clip", ["scaled", "lowest", "highest"], ["s"]),
         node("Concat", ["z", "s"], ["zs"], axis=1),
+    ]
+
+
+def encoding_inputs(encoder: Encoder) -> list[onnx.ValueInfoProto]:
+    """`input_ids` and `features`."""
+    return [
+        helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "T"]),
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, len(encoder.surface.mean)]),
+    ]
+
+
+def model(fitted: Tier1) -> onnx.ModelProto:
+    """The checked ONNX model."""
+    weights = initialisers(fitted)
+    nodes = [
+        *encoding_nodes(),
         *_layer("zs", "difficulty_hidden", "difficulty_flat"),
-        node("Relu", ["difficulty_flat"], ["difficulty_h"]),
+        helper.make_node("Relu", ["difficulty_flat"], ["difficulty_h"]),
         *_layer("difficulty_h", "difficulty_out", "difficulty"),
         *_layer("z", "latent_hidden", "latent_flat"),
-        node("Relu", ["latent_flat"], ["h"]),
+        helper.make_node("Relu", ["latent_flat"], ["h"]),
         *_layer("h", "latent_out", "latent"),
         *_layer("h", "length_out", "length"),
-        node("MatMul", ["z", "centroids"], ["similarity"]),
+        helper.make_node("MatMul", ["z", "centroids"], ["similarity"]),
         *_layer("zs", "topic_hidden", "topic_flat"),
-        node("Relu", ["topic_flat"], ["topic_h"]),
+        helper.make_node("Relu", ["topic_flat"], ["topic_h"]),
         *_layer("topic_h", "topic_out", "topic_logits"),
-        node("Softmax", ["topic_logits"], ["topics"], axis=1),
+        helper.make_node("Softmax", ["topic_logits"], ["topics"], axis=1),
     ]
     outputs = {
         "difficulty": weights["difficulty_out_bias"].shape[0],
@@ -125,12 +151,9 @@ def model(fitted: Tier1) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "tradewind-tier1",
-        [
-            helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "T"]),
-            helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, len(weights["surface_mean"])]),
-        ],
+        encoding_inputs(fitted.encoder),
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name, size in outputs.items()],
-        [numpy_helper.from_array(np.ascontiguousarray(v), name) for name, v in {**weights, **constants}.items()],
+        [numpy_helper.from_array(np.ascontiguousarray(v), name) for name, v in {**weights, **encoding_constants()}.items()],
     )
     made = helper.make_model(
         graph,

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
+from tradewind.training import corpus, distill
+from tradewind.training.corpus import Encoder
 from tradewind.training.datasets import DataSet
 from tradewind.training.prompts import Prompt
 from tradewind.training.routing import Router
+
+if TYPE_CHECKING:
+    from tradewind.training.estimator import Estimator
+
+DIMENSIONS = 128
+"""of the static table"""
 
 Progress = Callable[[str, int, int], None]
 """(what is done, done, of how many)"""
@@ -24,6 +34,11 @@ class Given:
     seed: int
     progress: Progress | None = None
 
+    @cached_property
+    def encoder(self) -> Encoder:
+        """One for all sets and estimators, fitted on their texts when it is first wanted."""
+        return corpus.build(list(self.sets), list(self.own), distill.load(DIMENSIONS)).encoder
+
 
 Routers = Callable[[DataSet], Router]
 """From a pool's rows outside the evaluated split to its router."""
@@ -36,3 +51,5 @@ class Entry:
     name: str
     about: str
     prepare: Callable[[Given], Routers]
+    build: Callable[[], Estimator]
+    """the estimator with its default parameters, for one table"""

@@ -16,8 +16,8 @@ from tradewind.artifacts.predictor import Artifact
 from tradewind.training import export, features, forecast, production, profiles
 from tradewind.training.analogy import Expected
 from tradewind.training.forecast import Parameters, Prediction
-from tradewind.training.scores.bootstrap import Interval
 from tradewind.training.profiles import Evidence, Posterior
+from tradewind.training.scores.bootstrap import Interval
 
 Floats = npt.NDArray[np.float64]
 

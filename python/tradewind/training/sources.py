@@ -24,6 +24,10 @@ NO_SETS = frozenset({"prices"})
 """What else has its place in a data folder."""
 
 
+class NoFormat(UsageError):
+    """Something else than a data set, as far as can be told."""
+
+
 def available(data: Path) -> dict[str, tuple[Path, str]]:
     """(file or folder, part) of each set by its name: a folder's name, or a file's without its suffix. `data` is a folder
     of sets, or one file. Raises `UsageError` where there is none, or two sets have one name."""
@@ -66,7 +70,7 @@ def recognise(path: Path, given: tuple[File, ...]) -> Entry:
         raise UsageError(f"`{path.name}` could be {listed([entry.name for entry in matching])}", str(path))
     seen = "; ".join(f"{file.path.name} has {listed(file.names[:12])}" for file in given[:3])
     rows = "".join(f"\n  {entry.name}: {entry.about}" for entry in TABLE)
-    raise UsageError(f"`{path.name}` is in no format that is known ({seen}); expected one of{rows}", str(path))
+    raise NoFormat(f"`{path.name}` is in no format that is known ({seen}); expected one of{rows}", str(path))
 
 
 def _folder(data: Path) -> list[Path]:

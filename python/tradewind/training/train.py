@@ -170,7 +170,7 @@ def shuffled(data: DataSet, rng: np.random.Generator) -> DataSet:
 
 def score(options: Options, say: Say) -> dict[str, Any]:
     """What `evaluate` says of a predictor fitted alike without the questions it is scored on."""
-    asked = evaluate.Options(data=options.data, fit="tier1", split=f"question:{options.seed}", seed=options.seed)
+    asked = evaluate.Options(data=options.data, fit=("tier1",), split=f"question:{options.seed}", seed=options.seed)
     sets: dict[str, Any] = evaluate.run(asked, lambda stage: say(f"scoring: {stage}", 0, 1))["sets"]
     return sets
 

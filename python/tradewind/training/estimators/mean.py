@@ -7,28 +7,52 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tradewind.training import estimator
 from tradewind.training.datasets import DataSet
+from tradewind.training.estimator import Estimator, Floats, Inputs, Tables
 from tradewind.training.fitting import Entry, Given, Routers
-from tradewind.training.routing import Forecasts, Routed, sweep
+from tradewind.training.onnx_graph import Graph
+from tradewind.training.routing import Router
 
 
 @dataclass(frozen=True)
-class Mean:
-    """Means over these training rows."""
+class Constant:
+    """The same for every question."""
 
-    trained: DataSet
+    cells: Floats
+    """[M]"""
 
-    def route(self, data: DataSet) -> Routed:
-        """The same forecast for every question."""
-        shape = data.score.shape
-        quality = np.broadcast_to(np.nanmean(self.trained.score, axis=0), shape)
-        cost = np.broadcast_to(np.nan_to_num(self.trained.cost_usd).mean(axis=0), shape)
-        return sweep(Forecasts(quality, cost))
+    def predict(self, x: Inputs) -> Floats:
+        """[n, M]"""
+        return np.tile(self.cells, (len(x), 1))
+
+    def add_to(self, graph: Graph, x: str) -> str:
+        """The same as a node."""
+        del x
+        return graph.add("Identity", graph.constant(self.cells[None]))
+
+
+class Mean(Estimator):
+    """Each model's mean; x may have no columns."""
+
+    def _learn_quality(self, tables: Tables) -> Constant:
+        return self._learn_amount(tables.x, tables.score)
+
+    def _learn_amount(self, x: Inputs, amount: Floats) -> Constant:
+        return Constant(np.nanmean(amount, axis=0))
+
+
+def _nothing(data: DataSet) -> Inputs:
+    return np.zeros((len(data), 0), np.float32)
 
 
 def prepare(given: Given) -> Routers:
     """Nothing is shared between sets."""
-    return Mean
+
+    def router(trained: DataSet) -> Router:
+        return estimator.fit(Mean(), trained, _nothing)
+
+    return router
 
 
-ENTRY = Entry("mean", "each model's mean score, whatever the question", prepare)
+ENTRY = Entry("mean", "each model's mean score, whatever the question", prepare, Mean)

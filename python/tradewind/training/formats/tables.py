@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +9,9 @@ import pyarrow.parquet as parquet
 from pyarrow import ArrowException
 
 from tradewind.errors import UsageError
-from tradewind.training.formats import files
+from tradewind.training.formats import checks, files
 from tradewind.training.formats.entry import Entry, Source, Tables
-from tradewind.training.formats.files import File, Record
+from tradewind.training.formats.files import File
 
 QUERIES = ("query_id", "prompt", "query_text", "task")
 OUTCOMES = ("query_id", "model", "score", "cost_usd")
@@ -30,17 +29,8 @@ def read(source: Source) -> Tables:
     found = pair(source.files)
     assert found is not None
     queries, outcomes = _columns(found[0], QUERIES), _columns(found[1], OUTCOMES)
-    repeated = [query for query, count in Counter(queries["query_id"]).items() if count > 1]
-    if repeated:
-        place = f"{PAIR[0]}, column `query_id`"
-        raise UsageError(f"{source.name}/{place}: `{repeated[0]}` stands there twice; ids are unique", place)
-    known = set(queries["query_id"])
-    rows = zip(outcomes["query_id"], outcomes["score"], strict=True)
-    for number, (query, score) in enumerate(rows, start=1):
-        row = Record(f"{source.name}/{PAIR[1]}, row {number}", {"query_id": query, "score": score})
-        if query not in known:
-            row.refuse("query_id", query, f"an id of {PAIR[0]}")
-        row.score("score")
+    checks.queries(f"{source.name}/{PAIR[0]}", queries)
+    checks.outcomes(f"{source.name}/{PAIR[1]}", outcomes, queries["query_id"])
     return Tables(queries, outcomes)
 
 

@@ -1,0 +1,108 @@
+"""Matrix factorisation: logit = w·(v_m ⊙ (W x + b)) (EmbedLLM, arXiv:2410.02223; RouteLLM, arXiv:2406.18665)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tradewind.training import estimator, linear
+from tradewind.training.estimator import Floats, Inputs, Tuned
+from tradewind.training.fitting import Entry
+from tradewind.training.onnx_graph import Graph
+
+EPOCHS = 40
+BATCH = 128
+RATE = 0.01
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Weights of rank r."""
+
+    projection: Floats
+    """[D + F, r], W transposed"""
+    offset: Floats
+    """[r], b"""
+    models: Floats
+    """[r, M]: w ⊙ v_m, a column a model"""
+
+    def predict(self, x: Inputs) -> Floats:
+        """[n, M]"""
+        return linear.sigmoid((x @ self.projection + self.offset) @ self.models)
+
+    def add_to(self, graph: Graph, x: str) -> str:
+        """The same as nodes."""
+        product = graph.add("MatMul", x, graph.constant(self.projection))
+        projected = graph.add("Add", product, graph.constant(self.offset))
+        return graph.add("Sigmoid", graph.add("MatMul", projected, graph.constant(self.models)))
+
+
+class MatrixFactorisation(Tuned):
+    """The rank is chosen among `ranks`, the smallest first; trained by Adam on every answered cell."""
+
+    def __init__(self, ranks: tuple[int, ...] = (2, 4, 8, 16, 32), penalty: float = 3_000.0, seed: int = 0) -> None:
+        self.ranks = ranks
+        self.penalty = penalty
+        """Rows, of |W|²/2, on inputs of spread 1."""
+        self.seed = seed
+
+    def _settings(self) -> tuple[float, ...]:
+        return self.ranks
+
+    def _learn(self, x: Inputs, score: Floats, setting: float) -> Factors:
+        rng = np.random.default_rng(self.seed)
+        mean, inverse = linear.spread(x)
+        weight = _start(x.shape[1], score, int(setting), rng)
+        _descend(weight, (x - mean) * inverse, score, self.penalty, rng)
+        projection = weight["W"] * inverse[:, None]
+        return Factors(projection, weight["b"] - mean @ projection, (weight["w"] * weight["v"]).T)
+
+
+def _start(inputs: int, score: Floats, rank: int, rng: np.random.Generator) -> dict[str, Floats]:
+    """Forecasts each model's mean, through the first factor."""
+    models = rng.normal(size=(score.shape[1], rank))
+    share = np.clip(np.nanmean(score, axis=0), 0.01, 0.99)
+    models[:, 0] = np.log(share / (1 - share))
+    first = np.zeros(rank)
+    first[0] = 1
+    return {"W": 0.01 * rng.normal(size=(inputs, rank)), "b": first, "v": models, "w": np.ones(rank)}
+
+
+def _descend(weight: dict[str, Floats], x: Floats, score: Floats, penalty: float, rng: np.random.Generator) -> None:
+    """Adam (arXiv:1412.6980) on the mean negative log-likelihood of a row, in place."""
+    first, second = ({name: np.zeros_like(value) for name, value in weight.items()} for _ in range(2))
+    total, step = EPOCHS * -(-len(x) // BATCH), 0
+    for _ in range(EPOCHS):
+        order = rng.permutation(len(x))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            step += 1
+            rate = RATE * 0.5 * (1 + np.cos(np.pi * step / total))
+            for name, gradient in _gradient(weight, x[rows], score[rows], penalty / len(x)).items():
+                first[name] += 0.1 * (gradient - first[name])
+                second[name] += 0.001 * (gradient**2 - second[name])
+                weight[name] -= rate * first[name] / (1 - 0.9**step) / (np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8)
+
+
+def _gradient(weight: dict[str, Floats], x: Floats, score: Floats, penalty: float) -> dict[str, Floats]:
+    projected = x @ weight["W"] + weight["b"]
+    models = weight["w"] * weight["v"]
+    # Missing cells have no error.
+    error = np.nan_to_num(linear.sigmoid(projected @ models.T) - score) / len(x)
+    through = error @ models
+    of_models = error.T @ projected
+    return {
+        "W": x.T @ through + penalty * weight["W"],
+        "b": through.sum(axis=0),
+        "v": of_models * weight["w"],
+        "w": (of_models * weight["v"]).sum(axis=0),
+    }
+
+
+ENTRY = Entry(
+    "matrix_factorisation",
+    "a factorisation of questions and models",
+    estimator.on_texts(MatrixFactorisation),
+    MatrixFactorisation,
+)
