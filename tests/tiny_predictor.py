@@ -70,8 +70,8 @@ def _graph(steepness: float) -> bytes:
         "centroids": np.full((embedding, 1), np.sqrt(0.5), np.float32),
         "topic_hidden_weight": np.zeros((embedding + surface, 1), np.float32),
         "topic_hidden_bias": np.zeros(1, np.float32),
-        "topic_out_weight": np.zeros((1, 1), np.float32),
-        "topic_out_bias": np.zeros(1, np.float32),
+        "topic_out_weight": np.zeros((1, 2), np.float32),
+        "topic_out_bias": np.array([0.0, -200.0], np.float32),
     }
     initialisers = [numpy_helper.from_array(values, name) for name, values in weights.items()]
     # The native executor reads the weights; no test runs this file through ONNX Runtime.

@@ -42,7 +42,7 @@ Singles = npt.NDArray[np.float32]
 OPSET = 17
 IR_VERSION = 8
 FILE = "predictor.onnx"
-LIMIT_BYTES = 10_000_000
+LIMIT_BYTES = 12_000_000
 
 
 def initialisers(fitted: Tier1) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int8]]:

@@ -74,7 +74,8 @@ def kept_difficulty(prediction: Prediction, parameters: Parameters) -> Floats:
 
 
 def kept_share(prediction: Prediction, parameters: Parameters) -> Floats:
-    """[n]: how much of the difficulty is kept. Far from the exams it is learned on chat alone, and holds as far as a text is chat."""
+    """[n]: how much of the difficulty is kept. Far from the exams it is learned on chat alone, and holds as far as a text is
+    chat."""
     near = nearness(prediction, parameters)
     chat = prediction.topics[:, -1]
     found: Floats = near + (1 - near) * (parameters.difficulty_beyond + (1 - parameters.difficulty_beyond) * chat)
@@ -87,8 +88,7 @@ def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence
     blend = parameters.deviation_blend
     return near * (
         blend * (prediction.latent @ _columns([p.latent for p in profiles], prediction.latent.shape[1]))
-        + (1 - blend)
-        * (prediction.topics @ _columns([p.clusters for p in profiles], prediction.topics.shape[1]))
+        + (1 - blend) * (prediction.topics @ _columns([p.clusters for p in profiles], prediction.topics.shape[1]))
     )
 
 

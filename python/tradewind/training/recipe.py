@@ -69,15 +69,18 @@ class Choice:
         return {"settings": asdict(self.settings), "trials": trials}
 
 
-def fit(corpus: Corpus, seed: int, say: Say = silent, settings: Settings | None = None) -> tuple[Tier1, Choice]:
+def fit(
+    corpus: Corpus, seed: int, say: Say = silent, settings: Settings | None = None, alike: bool = False
+) -> tuple[Tier1, Choice]:
     """Chooses, then fits on everything."""
-    chosen = choose(corpus, settings or Settings(), seed, say)
+    chosen = choose(corpus, settings or Settings(), seed, say, alike)
     return tier1.fit(corpus, chosen.settings, seed, _part(say, "fitting")), chosen
 
 
-def choose(corpus: Corpus, settings: Settings, seed: int, say: Say = silent) -> Choice:
-    """How freely clusters tell models apart, by routing value."""
-    rehearsals = _rehearsals(corpus, settings, seed, say)
+def choose(corpus: Corpus, settings: Settings, seed: int, say: Say, alike: bool) -> Choice:
+    """How freely topics tell models apart, by routing value: on held-out questions and, where what comes may not be `alike`, on
+    left-out tasks."""
+    rehearsals = _rehearsals(corpus, settings, seed, say, 0 if alike else TASK_FOLDS)
     trials: list[Trial] = []
     for sd in CLUSTER_SDS:
         say("choosing shrinkage", len(trials), len(CLUSTER_SDS))
@@ -97,10 +100,10 @@ class Rehearsal:
     in_domain: bool
 
 
-def _rehearsals(corpus: Corpus, settings: Settings, seed: int, say: Say) -> list[Rehearsal]:
-    """One with held-out questions, four with left-out tasks."""
+def _rehearsals(corpus: Corpus, settings: Settings, seed: int, say: Say, folds: int) -> list[Rehearsal]:
+    """One with held-out questions, and so many with left-out tasks."""
     questions = splits.held_out([material.data for material in corpus.materials], seed, TUNED_SHARE)
-    parts = [questions, *(task_fold(corpus.materials, fold, seed) for fold in range(TASK_FOLDS))]
+    parts = [questions, *(task_fold(corpus.materials, fold, seed) for fold in range(folds))]
     pools = value.pools(corpus.materials)
     found = []
     for number, held_out in enumerate(parts):

@@ -22,8 +22,6 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
-DIMENSIONS = 128
-"""D of the static table"""
 COMMON_SD = 0.3
 """Prior spread of what makes a cluster easier for every model, logits."""
 AGREEMENT = 0.3
@@ -51,7 +49,7 @@ class Settings:
     """The outer radius in inner ones. A wide belt: what a cluster says of models holds less and less well, for questions of
     tasks that training has not seen, long before they look foreign."""
     prior_sd: float = 0.1
-    own_weight: float = 500.0
+    own_weight: float = 2000.0
     """Weight of one of our own prompts, in questions: exams must not drown them."""
     own_stillness: float = 100.0
     """Weight, in questions, with which one of our prompts pulls the latent to 0."""

@@ -148,7 +148,7 @@ mod tests {
     fn a_good_graph_is_read_and_a_bad_one_refused_by_name() {
         let good = tiny(|_, _| {});
         let dimensions = Graph::read(&good).map(|graph| graph.dimensions()).unwrap();
-        assert_eq!(dimensions, Dimensions { heads: 2, latent: 1, length: 1, clusters: 1, topics: 1, ..Dimensions::default() });
+        assert_eq!(dimensions, Dimensions { heads: 2, latent: 1, length: 1, clusters: 1, topics: 2, ..Dimensions::default() });
         for (old, new, part) in [
             ("centroids", "centroidz", "`centroids` is missing"),
             ("tier1/2", "tier9/9", "unknown graph"),

@@ -92,7 +92,7 @@ impl Prediction {
         self.part(self.dimensions.heads + self.dimensions.latent + self.dimensions.length, self.dimensions.clusters)
     }
 
-    /// How likely the prompt is of each topic; they sum to 1.
+    /// How likely the prompt is of each topic; they sum to 1. The last is chat.
     #[must_use]
     pub fn topics(&self) -> &[f32] {
         let Dimensions { topics, quality, output_tokens, .. } = self.dimensions;

@@ -163,7 +163,7 @@ mod tests {
         let (a, b) = (plain.predict(&features).unwrap(), changed.predict(&features).unwrap());
         assert!((b.difficulty()[0] - a.difficulty()[0] - 1.0).abs() < 1e-6);
         assert!((a.similarity()[0] - 1.0).abs() < 1e-4);
-        assert_eq!(a.topics(), [1.0]);
+        assert_eq!(a.topics(), [1.0, 0.0]);
     }
 
     #[test]

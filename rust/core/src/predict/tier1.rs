@@ -2,7 +2,8 @@
 //!
 //! The graph itself is fixed (`tradewind.graph = tier1/2`, see `training/export.py`), so the native executor needs the
 //! initialisers only; ONNX Runtime runs the file as it is. Difficulty is shared by all models and stays, shrunk, far from the
-//! training data; what tells models apart (regression and topic prior) fades to nothing between the inner and the outer radius.
+//! training data, but for chat (the last topic), where it was learned too; what tells models apart (regression and topic prior)
+//! fades to nothing between the inner and the outer radius.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +52,7 @@ pub struct Parameters {
     pub inner_radius: f32,
     /// Distance from which the per-model deviation is gone.
     pub outer_radius: f32,
-    /// Share of the difficulty that stays beyond the outer radius.
+    /// Share of the difficulty that stays beyond the outer radius, where a text is no chat.
     pub difficulty_beyond: f32,
     /// Weight of the regression against the topic prior in the per-model deviation.
     pub deviation_blend: f32,
@@ -189,7 +190,8 @@ fn quality(prediction: &Prediction, parameters: &Parameters, profile: &Profile, 
     } else {
         0.0
     };
-    let kept = near + (1.0 - near) * parameters.difficulty_beyond;
+    let chat = prediction.topics().last().copied().unwrap_or(0.0);
+    let kept = near + (1.0 - near) * (parameters.difficulty_beyond + (1.0 - parameters.difficulty_beyond) * chat);
     let heads = prediction.difficulty();
     let (mut sum, mut squares) = (0.0_f32, 0.0_f32);
     for &difficulty in heads {

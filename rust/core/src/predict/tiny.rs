@@ -60,8 +60,8 @@ pub fn tiny(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
         ("centroids", vec![embedding, 1], vec![std::f32::consts::FRAC_1_SQRT_2; 2]),
         ("topic_hidden_weight", vec![embedding + features::SURFACE_LEN, 1], vec![0.0; embedding + features::SURFACE_LEN]),
         ("topic_hidden_bias", vec![1], vec![0.0]),
-        ("topic_out_weight", vec![1, 1], vec![0.0]),
-        ("topic_out_bias", vec![1], vec![0.0]),
+        ("topic_out_weight", vec![1, 2], vec![0.0, 0.0]),
+        ("topic_out_bias", vec![2], vec![0.0, -200.0]),
     ] {
         let mut values: Vec<f32> = values;
         change(name, &mut values);
