@@ -52,7 +52,7 @@ class Trial:
 
     @property
     def merit(self) -> float:
-        """What is maximised."""
+        """What is maximised where what comes may not be like what was learned."""
         return self.in_domain + self.left_out + HARM * self.worst
 
 
@@ -85,7 +85,7 @@ def choose(corpus: Corpus, settings: Settings, seed: int, say: Say, alike: bool)
     for sd in CLUSTER_SDS:
         say("choosing shrinkage", len(trials), len(CLUSTER_SDS))
         trials.append(_attempt(rehearsals, sd))
-    best = max(trials, key=lambda trial: trial.merit)
+    best = max(trials, key=lambda trial: trial.in_domain if alike else trial.merit)
     return Choice(replace(settings, cluster_sd=best.cluster_sd), tuple(trials))
 
 
