@@ -17,6 +17,7 @@ from tradewind.training.features import SurfaceScale
 from tradewind.training.forecast import Parameters
 from tradewind.training.heads import Heads
 from tradewind.training.tier1 import Tier1
+from tradewind.training.topics import Topics
 
 
 def build(folder: Path) -> bytes:
@@ -35,6 +36,7 @@ def build(folder: Path) -> bytes:
         heads=heads,
         latents=latents,
         centroids=weight["centroids"],
+        topics=Topics(*(weight[f"topic_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias"))),
         parameters=Parameters(**tiny_predictor.PARAMETERS),
         profiles={},
         # Only training looks at it.

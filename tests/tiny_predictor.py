@@ -22,7 +22,6 @@ PARAMETERS = {
     "outer_radius": 0.8,
     "difficulty_beyond": 0.5,
     "deviation_blend": 0.5,
-    "temperature": 0.1,
     "prior_sd": 0.1,
 }
 
@@ -69,12 +68,16 @@ def _graph(steepness: float) -> bytes:
         "length_out_weight": np.ones((1, 1), np.float32),
         "length_out_bias": np.zeros(1, np.float32),
         "centroids": np.full((embedding, 1), np.sqrt(0.5), np.float32),
+        "topic_hidden_weight": np.zeros((embedding + surface, 1), np.float32),
+        "topic_hidden_bias": np.zeros(1, np.float32),
+        "topic_out_weight": np.zeros((1, 2), np.float32),
+        "topic_out_bias": np.array([0.0, -200.0], np.float32),
     }
     initialisers = [numpy_helper.from_array(values, name) for name, values in weights.items()]
     # The native executor reads the weights; no test runs this file through ONNX Runtime.
     model = helper.make_model(helper.make_graph([], "tiny", [], [], initialisers))
     properties = {
-        "tradewind.graph": "tier1/1",
+        "tradewind.graph": "tier1/2",
         "tradewind.feature_schema": core.feature_schema(),
         "tradewind.parameters": json.dumps(PARAMETERS),
     }

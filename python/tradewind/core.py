@@ -62,6 +62,8 @@ class Prediction(TypedDict):
     """What tells answer lengths apart."""
     similarity: list[float]
     """Cosine to each centroid of the training data."""
+    topics: list[float]
+    """How likely the text is of each topic; they sum to 1."""
     quality: list[float]
     """Of a graph of a user's own: expected quality by column, from 0 to 1."""
     output_tokens: list[float]

@@ -62,11 +62,11 @@ class Material:
 
 @dataclass(frozen=True)
 class Own:
-    """Our own prompts: inputs [n, D + F] and labels [n], 1 to 5."""
+    """Our own prompts: inputs [n, D + F] and mean labels [n], 1 to 5."""
 
     prompts: tuple[Prompt, ...]
     x: Singles
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.float64]
 
     def take(self, rows: npt.NDArray[Any]) -> Own:
         """The same with these rows only (indices or mask)."""
@@ -120,7 +120,7 @@ def own_prompts(encoder: Encoder, own: Sequence[Prompt]) -> Own:
     return Own(
         tuple(own),
         encoder.encode(features.of([p.text for p in own])),
-        np.array([p.label for p in own], np.int64),
+        np.array([p.label for p in own], np.float64),
     )
 
 

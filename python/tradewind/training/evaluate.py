@@ -157,22 +157,19 @@ def _evaluated(options: Options, split: Split, given: Given | None, say: Say) ->
 
 
 def _given(options: Options, split: Split, tables: Sequence[DataSet], say: Say) -> Given:
-    """The training sets without the evaluated questions. A set of the data folder that is not one of them is
-    not learned from, except for profiles of its own models."""
+    """The training sets and the evaluated ones, without the evaluated questions."""
     listed = prices.load(options.data)
     loaded = {data.name: data for data in tables}
     present = set(datasets.available(options.data))
-    sets = []
-    for name in datasets.TRAINING:
-        if name not in present:
-            continue
-        data = loaded[name] if name in loaded else datasets.load(options.data, name, listed)
-        sets.append(datasets.for_training(data.take(split.trained(data)), ()))
-    if not any(len(data) for data in sets):
-        # A folder of a user's own sets: these are then what there is to learn from.
-        sets = [datasets.for_training(data.take(split.trained(data)), ()) for data in tables]
+    learned = [data for name, data in loaded.items() if name not in datasets.TRAINING]
+    learned += [
+        loaded[name] if name in loaded else datasets.load(options.data, name, listed)
+        for name in datasets.TRAINING
+        if name in present
+    ]
+    sets = [datasets.for_training(data.take(split.trained(data)), ()) for data in learned]
     own = guards.not_asked(prompts.halves(prompts.load())[0], split.held_out or frozenset())
-    return Given([data for data in sets if len(data)], own, options.seed, _stages(say))
+    return Given([data for data in sets if len(data)], own, options.seed, _stages(say), split.alike)
 
 
 def _stages(say: Say) -> Callable[[str, int, int], None]:

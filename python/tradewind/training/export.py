@@ -1,7 +1,7 @@
 """Writes a fitted predictor as one ONNX file, and reads it back.
 
-The graph (`tier1/1`), V vocabulary, D embedding, F surface, H heads, W hidden, K latent, L length, C
-clusters:
+The graph (`tier1/2`), V vocabulary, D embedding, F surface, H heads, W hidden, K latent, L length, C
+clusters, T topics:
 
     input_ids int64[1,T], features float32[1,F]
     z0 = Σ_t w_t·e_t / (Σ_t w_t + 1e-6);  z = z0 / (|z0| + 1e-6)          e_t = table[id]·table_scale[id]
@@ -9,6 +9,7 @@ clusters:
     difficulty[1,H] = relu([z s]·difficulty_hidden_weight + …_bias)·difficulty_out_weight + …_bias
     h = relu(z·latent_hidden_weight + …_bias); latent[1,K] = h·latent_out_weight + …; length[1,L] likewise
     similarity[1,C] = z·centroids
+    topics[1,T] = softmax(relu([z s]·topic_hidden_weight + …_bias)·topic_out_weight + …_bias)
 
 The core's native executor reads the initialisers by name; ONNX Runtime runs the graph. Pooling is a MatMul,
 which is four times faster there than a ReduceMean.
@@ -34,13 +35,14 @@ from tradewind.training.features import SurfaceScale
 from tradewind.training.forecast import Parameters, Prediction
 from tradewind.training.heads import Heads
 from tradewind.training.tier1 import Tier1
+from tradewind.training.topics import Topics
 
 Singles = npt.NDArray[np.float32]
 
 OPSET = 17
 IR_VERSION = 8
 FILE = "predictor.onnx"
-LIMIT_BYTES = 10_000_000
+LIMIT_BYTES = 12_000_000
 
 
 def initialisers(fitted: Tier1) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int8]]:
@@ -59,6 +61,10 @@ def initialisers(fitted: Tier1) -> dict[str, npt.NDArray[np.float32] | npt.NDArr
         "length_out_weight": latents.length_weight,
         "length_out_bias": latents.length_bias,
         "centroids": fitted.centroids,
+        "topic_hidden_weight": fitted.topics.hidden_weight,
+        "topic_hidden_bias": fitted.topics.hidden_bias,
+        "topic_out_weight": fitted.topics.out_weight,
+        "topic_out_bias": fitted.topics.out_bias,
     }
 
 
@@ -130,12 +136,17 @@ def model(fitted: Tier1) -> onnx.ModelProto:
         *_layer("h", "latent_out", "latent"),
         *_layer("h", "length_out", "length"),
         helper.make_node("MatMul", ["z", "centroids"], ["similarity"]),
+        *_layer("zs", "topic_hidden", "topic_flat"),
+        helper.make_node("Relu", ["topic_flat"], ["topic_h"]),
+        *_layer("topic_h", "topic_out", "topic_logits"),
+        helper.make_node("Softmax", ["topic_logits"], ["topics"], axis=1),
     ]
     outputs = {
         "difficulty": weights["difficulty_out_bias"].shape[0],
         "latent": weights["latent_out_bias"].shape[0],
         "length": weights["length_out_bias"].shape[0],
         "similarity": weights["centroids"].shape[1],
+        "topics": weights["topic_out_bias"].shape[0],
     }
     graph = helper.make_graph(
         nodes,
@@ -153,7 +164,7 @@ def model(fitted: Tier1) -> onnx.ModelProto:
     helper.set_model_props(
         made,
         {
-            "tradewind.graph": "tier1/1",
+            "tradewind.graph": "tier1/2",
             "tradewind.feature_schema": core.feature_schema(),
             "tradewind.parameters": json.dumps(asdict(fitted.parameters), sort_keys=True),
         },
@@ -192,6 +203,7 @@ def dimensions(fitted: Tier1) -> dict[str, int]:
         "latent": weights["latent_out_bias"].shape[0],
         "length": weights["length_out_bias"].shape[0],
         "clusters": weights["centroids"].shape[1],
+        "topics": weights["topic_out_bias"].shape[0],
     }
 
 
@@ -203,8 +215,8 @@ class Artifact:
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in loaded.graph.initializer}
         properties = {entry.key: entry.value for entry in loaded.metadata_props}
         kind = properties.get("tradewind.graph")
-        if kind != "tier1/1":
-            raise InvalidPredictor("invalid_predictor", unknown("graph", str(kind), ["tier1/1"]))
+        if kind != "tier1/2":
+            raise InvalidPredictor("invalid_predictor", unknown("graph", str(kind), ["tier1/2"]))
         schema = properties.get("tradewind.feature_schema")
         if schema != core.feature_schema():
             message = f"it was trained on feature schema {schema}; this build computes {core.feature_schema()}"
@@ -233,10 +245,13 @@ class Artifact:
             )
         )
         self._centroids = weights["centroids"]
+        self._topics = Topics(
+            *(weights[f"topic_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias"))
+        )
 
     def predict(self, x: Singles) -> Prediction:
         """The graph's outputs for encoded texts [n, D + F]."""
         z = x[:, : self.encoder.dimensions]
         latent, length = self._latents.outputs(z)
-        found = (self._heads.difficulty(x), latent, length, z @ self._centroids)
+        found = (self._heads.difficulty(x), latent, length, z @ self._centroids, self._topics.weights(x))
         return Prediction(*(part.astype(np.float64) for part in found))

@@ -16,9 +16,6 @@ from tradewind.training.routing import Router
 if TYPE_CHECKING:
     from tradewind.training.estimator import Estimator
 
-DIMENSIONS = 128
-"""of the static table"""
-
 Progress = Callable[[str, int, int], None]
 """(what is done, done, of how many)"""
 
@@ -28,16 +25,18 @@ class Given:
     """Everything that may be learned from; evaluated questions are nowhere in it."""
 
     sets: Sequence[DataSet]
-    """the training sets, without the evaluated split"""
+    """the training sets and the evaluated ones, without the evaluated split"""
     own: Sequence[Prompt]
     """the training half of our own prompts"""
     seed: int
     progress: Progress | None = None
+    alike: bool = False
+    """Whether the evaluated questions are of the tasks that are learned from; else it pays to be more careful."""
 
     @cached_property
     def encoder(self) -> Encoder:
         """One for all sets and estimators, fitted on their texts when it is first wanted."""
-        return corpus.build(list(self.sets), list(self.own), distill.load(DIMENSIONS)).encoder
+        return corpus.build(list(self.sets), list(self.own), distill.load(distill.DIMENSIONS)).encoder
 
 
 Routers = Callable[[DataSet], Router]

@@ -25,7 +25,6 @@ class Parameters:
     outer_radius: float
     difficulty_beyond: float
     deviation_blend: float
-    temperature: float
     prior_sd: float
 
 
@@ -41,13 +40,16 @@ class Prediction:
     """[n, L]"""
     similarity: Floats
     """[n, C]"""
+    topics: Floats
+    """[n, T]: π; the last is chat"""
 
     def __len__(self) -> int:
         return len(self.difficulty)
 
     def take(self, rows: npt.NDArray[Any]) -> Prediction:
         """The same with these rows only."""
-        return Prediction(self.difficulty[rows], self.latent[rows], self.length[rows], self.similarity[rows])
+        parts = (getattr(self, name)[rows] for name in self.__dataclass_fields__)
+        return Prediction(*parts)
 
 
 def nearness(prediction: Prediction, parameters: Parameters) -> Floats:
@@ -58,19 +60,26 @@ def nearness(prediction: Prediction, parameters: Parameters) -> Floats:
     return near
 
 
-def cluster_weights(prediction: Prediction, parameters: Parameters) -> Floats:
-    """π [n, C] = softmax(similarity / temperature)"""
-    scaled = (prediction.similarity - prediction.similarity.max(axis=1, keepdims=True)) / parameters.temperature
-    weight = np.exp(scaled)
-    found: Floats = weight / weight.sum(axis=1, keepdims=True)
+def membership(prediction: Prediction, parameters: Parameters) -> Floats:
+    """[n, T]: near·π, by which answers speak of a topic; none speaks of chat."""
+    found: Floats = nearness(prediction, parameters)[:, None] * prediction.topics
+    found[:, -1] = 0
     return found
 
 
 def kept_difficulty(prediction: Prediction, parameters: Parameters) -> Floats:
     """δ [n, H]: the shared difficulty, shrunk beyond the radius."""
+    found: Floats = kept_share(prediction, parameters)[:, None] * prediction.difficulty
+    return found
+
+
+def kept_share(prediction: Prediction, parameters: Parameters) -> Floats:
+    """[n]: how much of the difficulty is kept. Far from the exams it is learned on chat alone, and holds as far as a text is
+    chat."""
     near = nearness(prediction, parameters)
-    kept: Floats = (near + (1 - near) * parameters.difficulty_beyond)[:, None] * prediction.difficulty
-    return kept
+    chat = prediction.topics[:, -1]
+    found: Floats = near + (1 - near) * (parameters.difficulty_beyond + (1 - parameters.difficulty_beyond) * chat)
+    return found
 
 
 def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> Floats:
@@ -79,8 +88,7 @@ def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence
     blend = parameters.deviation_blend
     return near * (
         blend * (prediction.latent @ _columns([p.latent for p in profiles], prediction.latent.shape[1]))
-        + (1 - blend)
-        * (cluster_weights(prediction, parameters) @ _columns([p.clusters for p in profiles], prediction.similarity.shape[1]))
+        + (1 - blend) * (prediction.topics @ _columns([p.clusters for p in profiles], prediction.topics.shape[1]))
     )
 
 

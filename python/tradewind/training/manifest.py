@@ -14,7 +14,7 @@ from tradewind import core
 from tradewind.artifacts import plan, predictor
 from tradewind.training import catalogue, export, names
 from tradewind.training.corpus import Corpus
-from tradewind.training.prompts import Prompt, length_balance
+from tradewind.training.prompts import Prompt, agreement, length_balance
 from tradewind.training.tier1 import Tier1
 
 STEMS = "stems.txt"
@@ -68,7 +68,11 @@ def document(
             }
             for m in corpus.materials
         ],
-        "own_prompts": {"count": len(own), "length_balance": _rounded(length_balance(own))},
+        "own_prompts": {
+            "count": len(own),
+            "length_balance": _rounded(length_balance(own)),
+            "labellers": _rounded(agreement(own)),
+        },
         "stems": {"file": STEMS, "count": len(stems), "digits": STEM_DIGITS, "sha256": _digest(stems)},
         **facts,
         "catalogue": catalogue.document([m.data for m in corpus.materials]),

@@ -67,7 +67,7 @@ def fitted_profiles(graph: bytes, known: Mapping[str, Profile], data: DataSet, n
 
 
 def common_clusters(known: Mapping[str, Profile], prediction: Prediction) -> Floats:
-    """[C]: what the known models' cluster deviations have in common."""
+    """[T]: what the known models' deviations by topic have in common."""
     clusters = [profile.clusters for profile in known.values() if profile.clusters]
-    found: Floats = np.mean(clusters, axis=0) if clusters else np.zeros(prediction.similarity.shape[1])
+    found: Floats = np.mean(clusters, axis=0) if clusters else np.zeros(prediction.topics.shape[1])
     return found

@@ -74,7 +74,7 @@ def evidence(parameters: Parameters, prediction: Prediction, data: DataSet, colu
         right=data.score[rows, column],
         difficulty=forecast.kept_difficulty(seen, parameters).mean(axis=1),
         near=near,
-        membership=near[:, None] * forecast.cluster_weights(seen, parameters),
+        membership=forecast.membership(seen, parameters),
         latent=seen.latent,
         length=seen.length,
         tokens=data.output_tokens[rows, column],
@@ -102,13 +102,8 @@ def clusters(by_set: Sequence[tuple[Evidence, float]], bias: float, common: Floa
         rows += answers.membership.sum(axis=0)
         special += answers.membership.sum(axis=0) * of_set
     every = joined([answers for answers, _ in by_set])
-    found = deviations.ridge_logistic(
-        every.membership,
-        every.right,
-        bias - every.difficulty,
-        np.full(size, sd),
-        common + special / (rows + PRIOR_ROWS),
-    )
+    prior = common + special / (rows + PRIOR_ROWS)
+    found = deviations.ridge_logistic(every.membership, every.right, bias - every.difficulty, np.full(size, sd), prior)
     return _short(found)
 
 

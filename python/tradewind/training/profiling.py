@@ -173,7 +173,7 @@ def _evidence(parameters: Parameters, prediction: Prediction, answered: Answered
         right=answered.score,
         difficulty=forecast.kept_difficulty(prediction, parameters).mean(axis=1),
         near=near,
-        membership=near[:, None] * forecast.cluster_weights(prediction, parameters),
+        membership=forecast.membership(prediction, parameters),
         latent=prediction.latent,
         length=prediction.length,
         tokens=answered.output_tokens,

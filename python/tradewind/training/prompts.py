@@ -1,8 +1,9 @@
 """Prompts of our own writing with a difficulty label, which tie the difficulty part to chat (exams alone do
 not).
 
-A label from 1 to 5 is the smallest of five capability tiers that would answer the prompt well; it was given
-before any training. Half of the prompts trains, half tests, by a hash of the id.
+A label from 1 to 5 is the smallest of five capability tiers that would answer the prompt well. Two labellers gave one each
+before any training, the second without seeing the first's; what trains and tests is their mean. Half of the prompts
+trains, half tests, by a hash of the id.
 """
 
 from __future__ import annotations
@@ -42,16 +43,22 @@ class Turn:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt; `label` from 1 (any model answers it well) to 5 (only the best do), given its `context`."""
+    """One prompt; labels from 1 (any model answers it well) to 5 (only the best do), given its `context`."""
 
     id: str
     language: str
     domain: str
-    label: int
+    labels: tuple[int, int]
+    """of the one who wrote it, and of the one who did not"""
     text: str
     """The user's last message, which is what a router looks at."""
     context: tuple[Turn, ...] = ()
     """The turns before it: user and assistant in turn."""
+
+    @property
+    def label(self) -> float:
+        """The mean of both."""
+        return sum(self.labels) / 2
 
     @property
     def tests(self) -> bool:
@@ -85,15 +92,16 @@ def read(path: Path) -> list[tuple[str, Prompt]]:
 
 
 def _prompt(raw: Mapping[str, Any], place: str) -> Prompt:
-    if raw["label"] not in LABELS:
-        raise ValueError(f"{place}: label {raw['label']} is not 1 to 5")
+    labels = tuple(raw["labels"])
+    if len(labels) != 2 or not all(label in LABELS for label in labels):
+        raise ValueError(f"{place}: labels are {list(labels)}, not two from 1 to 5")
     context = tuple(Turn(turn["role"], turn["content"]) for turn in raw.get("context", ()))
     roles = [turn.role for turn in context]
     if roles != ["user", "assistant"] * (len(roles) // 2) or len(roles) > CONTEXT_TURNS:
         raise ValueError(f"{place}: context is {roles}, not `user` and `assistant` in turn, {CONTEXT_TURNS} turns at most")
     if not all(turn.content.strip() for turn in context):
         raise ValueError(f"{place}: a turn of the context is empty")
-    return Prompt(raw["id"], raw["language"], raw["domain"], raw["label"], raw["text"], context)
+    return Prompt(raw["id"], raw["language"], raw["domain"], labels, raw["text"], context)
 
 
 def near_duplicates(prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
@@ -108,6 +116,21 @@ def near_duplicates(prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
             if len(few & many) > NEAR_DUPLICATE * len(few | many):
                 found.append((one, other))
     return found
+
+
+def agreement(prompts: Sequence[Prompt]) -> dict[str, float]:
+    """How far the two labellers agree: shares of equal labels and of labels at most one apart, Spearman, and Cohen's kappa
+    with quadratic weights (Cohen 1968), which chance alone would bring to 0."""
+    first, second = np.array([p.labels for p in prompts]).T
+    apart = np.abs(first - second)
+    by_chance = np.mean((first[:, None] - second[None, :]) ** 2)
+    return {
+        "n": len(prompts),
+        "equal": float((apart == 0).mean()),
+        "within_one": float((apart <= 1).mean()),
+        "weighted_kappa": float(1 - np.mean(apart**2) / by_chance),
+        "spearman": spearman(first, second),
+    }
 
 
 def halves(prompts: Sequence[Prompt]) -> tuple[list[Prompt], list[Prompt]]:

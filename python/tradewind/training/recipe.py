@@ -27,7 +27,7 @@ TUNED_SHARE = 0.2
 """of the training stems, held out while settings are chosen"""
 TASK_FOLDS = 4
 LARGE_TASK = 300
-CLUSTER_SDS = (0.02, 0.05, 0.1)
+CLUSTER_SDS = (0.02, 0.05, 0.1, 0.2, 0.4)
 HARM = 10.0
 """How much more harm counts than good"""
 MINIMUM_SET = 100
@@ -52,7 +52,7 @@ class Trial:
 
     @property
     def merit(self) -> float:
-        """What is maximised."""
+        """What is maximised where what comes may not be like what was learned."""
         return self.in_domain + self.left_out + HARM * self.worst
 
 
@@ -69,20 +69,23 @@ class Choice:
         return {"settings": asdict(self.settings), "trials": trials}
 
 
-def fit(corpus: Corpus, seed: int, say: Say = silent, settings: Settings | None = None) -> tuple[Tier1, Choice]:
+def fit(
+    corpus: Corpus, seed: int, say: Say = silent, settings: Settings | None = None, alike: bool = False
+) -> tuple[Tier1, Choice]:
     """Chooses, then fits on everything."""
-    chosen = choose(corpus, settings or Settings(), seed, say)
+    chosen = choose(corpus, settings or Settings(), seed, say, alike)
     return tier1.fit(corpus, chosen.settings, seed, _part(say, "fitting")), chosen
 
 
-def choose(corpus: Corpus, settings: Settings, seed: int, say: Say = silent) -> Choice:
-    """How freely clusters tell models apart, by routing value."""
-    rehearsals = _rehearsals(corpus, settings, seed, say)
+def choose(corpus: Corpus, settings: Settings, seed: int, say: Say, alike: bool) -> Choice:
+    """How freely topics tell models apart, by routing value: on held-out questions and, where what comes may not be `alike`, on
+    left-out tasks."""
+    rehearsals = _rehearsals(corpus, settings, seed, say, 0 if alike else TASK_FOLDS)
     trials: list[Trial] = []
     for sd in CLUSTER_SDS:
         say("choosing shrinkage", len(trials), len(CLUSTER_SDS))
         trials.append(_attempt(rehearsals, sd))
-    best = max(trials, key=lambda trial: trial.merit)
+    best = max(trials, key=lambda trial: trial.in_domain if alike else trial.merit)
     return Choice(replace(settings, cluster_sd=best.cluster_sd), tuple(trials))
 
 
@@ -97,10 +100,10 @@ class Rehearsal:
     in_domain: bool
 
 
-def _rehearsals(corpus: Corpus, settings: Settings, seed: int, say: Say) -> list[Rehearsal]:
-    """One with held-out questions, four with left-out tasks."""
+def _rehearsals(corpus: Corpus, settings: Settings, seed: int, say: Say, folds: int) -> list[Rehearsal]:
+    """One with held-out questions, and so many with left-out tasks."""
     questions = splits.held_out([material.data for material in corpus.materials], seed, TUNED_SHARE)
-    parts = [questions, *(task_fold(corpus.materials, fold, seed) for fold in range(TASK_FOLDS))]
+    parts = [questions, *(task_fold(corpus.materials, fold, seed) for fold in range(folds))]
     pools = value.pools(corpus.materials)
     found = []
     for number, held_out in enumerate(parts):

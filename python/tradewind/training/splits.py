@@ -44,6 +44,8 @@ class Split:
     barred: frozenset[str] = frozenset()
     """stems that give profiles, but that no predictor is trained on"""
     cold: Cold | None = None
+    alike: bool = False
+    """Whether what is learned from has the tasks of what is evaluated."""
 
     def evaluates(self, data: DataSet) -> bool:
         """Whether the set takes part."""
@@ -89,7 +91,7 @@ def question(argument: str, sets: Tables) -> Split | None:
     """A quarter of the stems, drawn by the seed."""
     if not argument.lstrip("-").isdigit():
         return None
-    return Split(f"question:{argument}", held_out(sets, int(argument), TEST_SHARE))
+    return Split(f"question:{argument}", held_out(sets, int(argument), TEST_SHARE), alike=True)
 
 
 def task(argument: str, sets: Tables) -> Split | None:
@@ -149,6 +151,7 @@ def cold(argument: str, sets: Tables) -> Split | None:
         f"cold:{argument}",
         held_out(sets, SEEDS[0], TEST_SHARE),
         cold=Cold(names.canonical(model), int(answers)),
+        alike=True,
     )
 
 

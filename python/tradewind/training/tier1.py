@@ -9,20 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.artifacts.plan import Profile
-from tradewind.training import deviations, forecast, heads, profiles, scale
+from tradewind.training import deviations, forecast, heads, profiles, scale, topics
 from tradewind.training.corpus import Corpus, Encoder, Material, Own
 from tradewind.training.datasets import DataSet
 from tradewind.training.deviations import Latents, LatentSettings, LatentTask
 from tradewind.training.forecast import Parameters, Prediction
 from tradewind.training.heads import Answers, Heads, HeadSettings
 from tradewind.training.scale import Scale
+from tradewind.training.topics import Topics, TopicSettings
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
-DIMENSIONS = 128
-"""D of the static table"""
 COMMON_SD = 0.3
 """Prior spread of what makes a cluster easier for every model, logits."""
 AGREEMENT = 0.3
@@ -37,7 +36,9 @@ class Settings:
     heads: HeadSettings = field(default_factory=HeadSettings)
     latents: LatentSettings = field(default_factory=LatentSettings)
     clusters: int = 64
-    temperature: float = 0.05
+    topics: TopicSettings = field(default_factory=TopicSettings)
+    chat_share: float = 0.3
+    """Weight of our own prompts, in that of all exam questions, where the classifier learns what is chat."""
     cluster_sd: float = 0.05
     deviation_blend: float = 0.0
     difficulty_beyond: float = 0.3
@@ -48,7 +49,7 @@ class Settings:
     """The outer radius in inner ones. A wide belt: what a cluster says of models holds less and less well, for questions of
     tasks that training has not seen, long before they look foreign."""
     prior_sd: float = 0.1
-    own_weight: float = 500.0
+    own_weight: float = 2000.0
     """Weight of one of our own prompts, in questions: exams must not drown them."""
     own_stillness: float = 100.0
     """Weight, in questions, with which one of our prompts pulls the latent to 0."""
@@ -73,6 +74,7 @@ class Tier1:
     latents: Latents
     centroids: Singles
     """[D, C]"""
+    topics: Topics
     parameters: Parameters
     profiles: Mapping[str, Profile]
     scale: Scale
@@ -81,7 +83,7 @@ class Tier1:
         """The graph's outputs, from encoded texts [n, D + F]."""
         z = x[:, : self.encoder.dimensions]
         latent, length = self.latents.outputs(z)
-        found = (self.heads.difficulty(x), latent, length, z @ self.centroids)
+        found = (self.heads.difficulty(x), latent, length, z @ self.centroids, self.topics.weights(x))
         return Prediction(*(part.astype(np.float64) for part in found))
 
 
@@ -103,14 +105,28 @@ def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator,
     of_chat = np.full(len(chat), weight.sum() / len(materials) / max(len(chat), 1))
     centre = deviations.centroids(np.concatenate([z, chat]), np.concatenate([weight, of_chat]), settings.clusters, rng)
     parameters = _parameters(z, centre, settings)
-    kept = _kept(corpus.own, centre, parameters, dimensions)
+    subjects = fit_topics(corpus, centre, settings, rng)
+    kept = _kept(corpus.own, centre, subjects, parameters, dimensions)
     answers = heads.stack([*exam_answers(materials, joint), *own_answers(corpus.own, settings.trust * kept, settings)])
     trained = heads.fit(answers, dimensions, settings.heads, rng, progress).scaled(settings.trust)
     blank = Latents(*(np.zeros(shape, np.float32) for shape in ((dimensions, 1), (1,), (1, 0), (0,), (1, 0), (0,))))
-    started = Tier1(corpus.encoder, trained, blank, centre, parameters, {}, joint)
+    started = Tier1(corpus.encoder, trained, blank, centre, subjects, parameters, {}, joint)
     # The heads do not see all of a question's difficulty: the same abilities lie further apart on what they see.
     seen = [forecast.kept_difficulty(started.predict(m.x), parameters).mean(axis=1) for m in materials]
     return replace(started, scale=scale.fit([m.data for m in materials], seen))
+
+
+def fit_topics(corpus: Corpus, centre: Singles, settings: Settings, rng: np.random.Generator) -> Topics:
+    """The classifier of all sets' topics and one more for chat, from both forms of each question."""
+    parts = [(x, named) for m in corpus.materials for named in (topics.names(m, centre),) for x in (m.x, m.other)]
+    tasks, label = np.unique(np.concatenate([named for _, named in parts]), return_inverse=True)
+    label = np.concatenate([label, np.full(len(corpus.own.labels), len(tasks))])
+    gain = np.ones(corpus.own.x.shape[1], np.float32)
+    gain[: corpus.encoder.dimensions] = np.sqrt(corpus.encoder.dimensions)
+    x = np.concatenate([*(part for part, _ in parts), corpus.own.x])
+    chat = label == len(tasks)
+    weight = np.where(chat, settings.chat_share * (~chat).sum() / max(chat.sum(), 1), 1.0).astype(np.float32)
+    return topics.fit(x, label, weight, len(tasks) + 1, gain, settings.topics, rng)
 
 
 def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
@@ -121,7 +137,6 @@ def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
         outer_radius=inner * settings.outer_factor,
         difficulty_beyond=settings.difficulty_beyond,
         deviation_blend=settings.deviation_blend,
-        temperature=settings.temperature,
         prior_sd=settings.prior_sd,
     )
 
@@ -174,11 +189,10 @@ def _clusters(
 
 
 def _common(fitted: Tier1, prediction: Prediction, data: DataSet) -> profiles.Common:
-    near = forecast.nearness(prediction, fitted.parameters)[:, None]
     difficulty = forecast.kept_difficulty(prediction, fitted.parameters).mean(axis=1)
     bias = np.array([fitted.scale.ability[m] + fitted.scale.special[m, data.name] for m in data.models])
     return profiles.Common(
-        membership=near * forecast.cluster_weights(prediction, fitted.parameters),
+        membership=forecast.membership(prediction, fitted.parameters),
         right=np.nan_to_num(data.score),
         weight=_answer_weights(data.score),
         logit=bias - difficulty[:, None],
@@ -217,7 +231,8 @@ def exam_answers(materials: Sequence[Material], joint: Scale) -> list[Answers]:
 
 
 def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
-    """Our own prompts as answers of five pseudo models: that of tier τ answers well if and only if τ ≥ label.
+    """Our own prompts as answers of five pseudo models: that of tier τ answers well where τ ≥ label, by half where the two
+    labels disagree about it.
 
     `kept` [n] is the share of the heads' difficulty that the forecast keeps at the prompt's distance; the heads are
     trained so that what remains is right.
@@ -226,7 +241,8 @@ def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
         return []
     tiers = np.arange(1, 6)
     ability = settings.own_top + (tiers - 5 + 0.5) * settings.own_step
-    right = (tiers[None, :] >= own.labels[:, None]).astype(np.float32)
+    labels = np.array([prompt.labels for prompt in own.prompts])
+    right = (tiers >= labels[:, :, None]).mean(axis=1).astype(np.float32)
     return [
         Answers(
             x=own.x,
@@ -240,11 +256,10 @@ def own_answers(own: Own, kept: Floats, settings: Settings) -> list[Answers]:
     ]
 
 
-def _kept(own: Own, centre: Singles, parameters: Parameters, dimensions: int) -> Floats:
-    z = own.x[:, :dimensions]
-    nothing = np.zeros((len(z), 0))
-    near = forecast.nearness(Prediction(nothing, nothing, nothing, (z @ centre).astype(np.float64)), parameters)
-    return near + (1 - near) * parameters.difficulty_beyond
+def _kept(own: Own, centre: Singles, subjects: Topics, parameters: Parameters, dimensions: int) -> Floats:
+    nothing = np.zeros((len(own.x), 0))
+    similarity = (own.x[:, :dimensions] @ centre).astype(np.float64)
+    return forecast.kept_share(Prediction(nothing, nothing, nothing, similarity, subjects.weights(own.x)), parameters)
 
 
 def _latent_task(started: Tier1, material: Material, names: Sequence[str]) -> LatentTask:

@@ -109,7 +109,7 @@ def run(options: Options, say: Say = silent, clock: float | None = None) -> Trai
         raise UsageError(f"length tells the difficulty label of our own prompts in {', '.join(unbalanced)}")
     sets = load(options)
     say("distilling the static table", 0, 1)
-    table = distill.load(tier1.DIMENSIONS, lambda done, total: say("distilling the static table", done, total))
+    table = distill.load(distill.DIMENSIONS, lambda done, total: say("distilling the static table", done, total))
     say("scanning texts", 0, 1)
     whole = corpora.build(sets, own, table)
     taught, tested_own = whole.own.halves()

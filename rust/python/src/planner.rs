@@ -151,6 +151,7 @@ impl Planner {
         parts.set_item("latent", prediction.latent())?;
         parts.set_item("length", prediction.length())?;
         parts.set_item("similarity", prediction.similarity())?;
+        parts.set_item("topics", prediction.topics())?;
         parts.set_item("quality", prediction.quality())?;
         parts.set_item("output_tokens", prediction.output_tokens())?;
         Ok(parts)

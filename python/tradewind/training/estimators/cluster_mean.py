@@ -10,8 +10,9 @@ import numpy.typing as npt
 from sklearn.cluster import KMeans
 
 from tradewind.training import estimator
+from tradewind.training.distill import DIMENSIONS
 from tradewind.training.estimator import Floats, Inputs, Tuned
-from tradewind.training.fitting import DIMENSIONS, Entry
+from tradewind.training.fitting import Entry
 from tradewind.training.onnx_graph import Graph
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.training import estimator
+from tradewind.training.distill import DIMENSIONS
 from tradewind.training.estimator import Floats, Inputs, Tuned
-from tradewind.training.fitting import DIMENSIONS, Entry
+from tradewind.training.fitting import Entry
 from tradewind.training.onnx_graph import Graph
 
 CHUNK = 512

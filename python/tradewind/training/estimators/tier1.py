@@ -14,9 +14,10 @@ from tradewind.artifacts import plan
 from tradewind.training import corpus, distill, export, forecast, production, recipe, tier1
 from tradewind.training.corpus import Corpus, Encoder, Material, Own
 from tradewind.training.datasets import DataSet
+from tradewind.training.distill import DIMENSIONS
 from tradewind.training.estimator import Estimator, Floats, Inputs, Tables
 from tradewind.training.features import SurfaceScale
-from tradewind.training.fitting import DIMENSIONS, Entry, Given, Routers
+from tradewind.training.fitting import Entry, Given, Routers
 from tradewind.training.forecast import Prediction
 from tradewind.training.routing import Router
 from tradewind.training.tier1 import Settings, Tier1
@@ -66,7 +67,7 @@ class MicrosecondTier(Estimator):
         whole = Corpus(
             encoder=_no_encoder(self.embedding, surface),
             materials=(Material(data, x, x),),
-            own=Own((), x[:0], np.zeros(0, np.int64)),
+            own=Own((), x[:0], np.zeros(0)),
             table_source="",
         )
         settings = replace(self.settings, clusters=min(self.settings.clusters, len(x)))
@@ -120,8 +121,8 @@ def _no_encoder(dimensions: int, surface: int) -> Encoder:
 def prepare(given: Given) -> Routers:
     """One predictor for all sets; a model that its training sets lack gets a profile on the set's own
     training rows."""
-    material = corpus.build(list(given.sets), list(given.own), distill.load(tier1.DIMENSIONS))
-    fitted, _ = recipe.fit(material, given.seed, given.progress or recipe.silent)
+    material = corpus.build(list(given.sets), list(given.own), distill.load(DIMENSIONS))
+    fitted, _ = recipe.fit(material, given.seed, given.progress or recipe.silent, alike=given.alike)
     with tempfile.TemporaryDirectory() as folder:
         export.write(fitted, Path(folder))
         graph = (Path(folder) / export.FILE).read_bytes()

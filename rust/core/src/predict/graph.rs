@@ -55,6 +55,9 @@ pub struct Dimensions {
     pub length: usize,
     /// Centroids.
     pub clusters: usize,
+    /// Topics.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub topics: usize,
     /// Models of a graph of a user's own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub quality: usize,
@@ -72,7 +75,7 @@ impl Dimensions {
     /// Number of values of a prediction.
     #[must_use]
     pub fn outputs(self) -> usize {
-        self.heads + self.latent + self.length + self.clusters + self.quality + self.output_tokens
+        self.heads + self.latent + self.length + self.clusters + self.topics + self.quality + self.output_tokens
     }
 }
 
@@ -145,10 +148,10 @@ mod tests {
     fn a_good_graph_is_read_and_a_bad_one_refused_by_name() {
         let good = tiny(|_, _| {});
         let dimensions = Graph::read(&good).map(|graph| graph.dimensions()).unwrap();
-        assert_eq!(dimensions, Dimensions { heads: 2, latent: 1, length: 1, clusters: 1, ..Dimensions::default() });
+        assert_eq!(dimensions, Dimensions { heads: 2, latent: 1, length: 1, clusters: 1, topics: 2, ..Dimensions::default() });
         for (old, new, part) in [
             ("centroids", "centroidz", "`centroids` is missing"),
-            ("tier1/1", "tier9/9", "unknown graph"),
+            ("tier1/2", "tier9/9", "unknown graph"),
             ("sha256:", "sha255:", "feature schema"),
             ("tradewind.feature_schema", "tradewind.feature_schemb", "`tradewind.feature_schema` is missing"),
         ] {

@@ -92,6 +92,13 @@ impl Prediction {
         self.part(self.dimensions.heads + self.dimensions.latent + self.dimensions.length, self.dimensions.clusters)
     }
 
+    /// How likely the prompt is of each topic; they sum to 1. The last is chat.
+    #[must_use]
+    pub fn topics(&self) -> &[f32] {
+        let Dimensions { topics, quality, output_tokens, .. } = self.dimensions;
+        self.part(self.values.len() - output_tokens - quality - topics, topics)
+    }
+
     /// Expected quality by column, of a graph of a user's own.
     #[must_use]
     pub fn quality(&self) -> &[f32] {
@@ -114,8 +121,9 @@ impl Prediction {
         let (latent, rest) = rest.split_at_mut(self.dimensions.latent);
         let (length, rest) = rest.split_at_mut(self.dimensions.length);
         let (similarity, rest) = rest.split_at_mut(self.dimensions.clusters);
+        let (topics, rest) = rest.split_at_mut(self.dimensions.topics);
         let (quality, output_tokens) = rest.split_at_mut(self.dimensions.quality);
-        Parts { difficulty, latent, length, similarity, quality, output_tokens }
+        Parts { difficulty, latent, length, similarity, topics, quality, output_tokens }
     }
 }
 
@@ -129,6 +137,8 @@ pub struct Parts<'a> {
     pub length: &'a mut [f32],
     /// Similarities to the centroids.
     pub similarity: &'a mut [f32],
+    /// Chances of the topics.
+    pub topics: &'a mut [f32],
     /// Quality by column.
     pub quality: &'a mut [f32],
     /// Output tokens by column.
@@ -143,6 +153,7 @@ impl<'a> Parts<'a> {
             ("latent", self.latent),
             ("length", self.length),
             ("similarity", self.similarity),
+            ("topics", self.topics),
             ("quality", self.quality),
             ("output_tokens", self.output_tokens),
         ];

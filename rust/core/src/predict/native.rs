@@ -54,6 +54,8 @@ pub struct Native {
     latent_out: Dense,
     length_out: Dense,
     centroids: Dense,
+    topic_hidden: Dense,
+    topic_out: Dense,
 }
 
 impl Native {
@@ -76,6 +78,8 @@ impl Native {
             latent_out: Dense::read(graph, "latent_out"),
             length_out: Dense::read(graph, "length_out"),
             centroids: Dense { weight: graph.floats("centroids"), bias: vec![0.0; graph.dimensions.clusters].into() },
+            topic_hidden: Dense::read(graph, "topic_hidden"),
+            topic_out: Dense::read(graph, "topic_out"),
         }
     }
 
@@ -122,7 +126,21 @@ impl Executor for Native {
         self.latent_out.apply(&hidden, parts.latent);
         self.length_out.apply(&hidden, parts.length);
         self.centroids.apply(embedding, parts.similarity);
+        self.topic_out.apply(&self.topic_hidden.apply_relu(&input), parts.topics);
+        softmax(parts.topics);
         Ok(prediction)
+    }
+}
+
+fn softmax(values: &mut [f32]) {
+    let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut total = 0.0;
+    for value in &mut *values {
+        *value = (*value - largest).exp();
+        total += *value;
+    }
+    for value in values {
+        *value /= total;
     }
 }
 
@@ -145,6 +163,7 @@ mod tests {
         let (a, b) = (plain.predict(&features).unwrap(), changed.predict(&features).unwrap());
         assert!((b.difficulty()[0] - a.difficulty()[0] - 1.0).abs() < 1e-6);
         assert!((a.similarity()[0] - 1.0).abs() < 1e-4);
+        assert_eq!(a.topics(), [1.0, 0.0]);
     }
 
     #[test]

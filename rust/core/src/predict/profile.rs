@@ -16,7 +16,7 @@ pub struct Profile {
     /// Weights on the latent; empty for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latent: Vec<f32>,
-    /// Shrunk deviation per cluster; empty for none.
+    /// Shrunk deviation per topic, a learned cluster of questions; empty for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<f32>,
     /// Last step in logit space.
@@ -98,7 +98,7 @@ impl Profile {
         let mut problems = Vec::new();
         for (field, values, expected) in [
             ("latent", &self.latent, dimensions.latent),
-            ("clusters", &self.clusters, dimensions.clusters),
+            ("clusters", &self.clusters, dimensions.topics),
             ("length.latent", &self.length.latent, dimensions.length),
         ] {
             if !values.is_empty() && values.len() != expected {

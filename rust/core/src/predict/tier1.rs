@@ -1,8 +1,9 @@
 //! The microsecond tier: what its file must hold, checked once when it is loaded, and how its outputs are read.
 //!
-//! The graph itself is fixed (`tradewind.graph = tier1/1`, see `training/export.py`), so the native executor needs the
+//! The graph itself is fixed (`tradewind.graph = tier1/2`, see `training/export.py`), so the native executor needs the
 //! initialisers only; ONNX Runtime runs the file as it is. Difficulty is shared by all models and stays, shrunk, far from the
-//! training data; what tells models apart (regression and cluster prior) fades to nothing between the inner and the outer radius.
+//! training data, but for chat (the last topic), where it was learned too; what tells models apart (regression and topic prior)
+//! fades to nothing between the inner and the outer radius.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use super::{
 use crate::{error::Error, features};
 
 /// The name of this kind of graph.
-pub const KIND: &str = "tier1/1";
+pub const KIND: &str = "tier1/2";
 
 /// What it is fed.
 pub const INPUTS: &[Input] = &[Input::Ids, Input::Features];
@@ -36,6 +37,7 @@ const OPERATORS: &[&str] = &[
     "ReduceSum",
     "Relu",
     "Reshape",
+    "Softmax",
     "Sqrt",
     "Squeeze",
     "Sub",
@@ -50,12 +52,10 @@ pub struct Parameters {
     pub inner_radius: f32,
     /// Distance from which the per-model deviation is gone.
     pub outer_radius: f32,
-    /// Share of the difficulty that stays beyond the outer radius.
+    /// Share of the difficulty that stays beyond the outer radius, where a text is no chat.
     pub difficulty_beyond: f32,
-    /// Weight of the regression against the cluster prior in the per-model deviation.
+    /// Weight of the regression against the topic prior in the per-model deviation.
     pub deviation_blend: f32,
-    /// Temperature of the softmax over similarities.
-    pub temperature: f32,
     /// Standard deviation of quality that distance adds.
     pub prior_sd: f32,
 }
@@ -68,8 +68,6 @@ impl Parameters {
             Some("`inner_radius` and `outer_radius` must satisfy 0 ≤ inner < outer ≤ 4")
         } else if !unit(self.difficulty_beyond) || !unit(self.deviation_blend) || !unit(self.prior_sd) {
             Some("`difficulty_beyond`, `deviation_blend` and `prior_sd` must lie in [0, 1]")
-        } else if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            Some("`temperature` must be positive")
         } else {
             None
         }
@@ -129,10 +127,14 @@ impl<'a> Tier1<'a> {
         let length = self.shape("length_out_weight", float, &[Some(hidden), None])?[1];
         self.shape("length_out_bias", float, &[Some(length)])?;
         let clusters = self.shape("centroids", float, &[Some(embedding), None])?[1];
-        if heads == 0 || clusters == 0 || embedding == 0 {
-            return Err(refused("a graph needs at least one difficulty head, one centroid and one embedding dimension"));
+        let hidden = self.shape("topic_hidden_weight", float, &[Some(embedding + surface), None])?[1];
+        self.shape("topic_hidden_bias", float, &[Some(hidden)])?;
+        let topics = self.shape("topic_out_weight", float, &[Some(hidden), None])?[1];
+        self.shape("topic_out_bias", float, &[Some(topics)])?;
+        if heads == 0 || clusters == 0 || topics == 0 || embedding == 0 {
+            return Err(refused("a graph needs at least one difficulty head, one centroid, one topic and one embedding dimension"));
         }
-        Ok(Dimensions { heads, latent, length, clusters, ..Dimensions::default() })
+        Ok(Dimensions { heads, latent, length, clusters, topics, ..Dimensions::default() })
     }
 
     fn shape(&self, name: &str, element: Element, expected: &[Option<usize>]) -> Result<&[usize], Error> {
@@ -183,16 +185,13 @@ fn nearness(prediction: &Prediction, parameters: &Parameters) -> f32 {
 fn quality(prediction: &Prediction, parameters: &Parameters, profile: &Profile, near: f32) -> (f32, f32) {
     let deviation = if near > 0.0 {
         let regression = dot(&profile.latent, prediction.latent());
-        let prior = if profile.clusters.is_empty() {
-            0.0
-        } else {
-            softmax_mean(prediction.similarity(), parameters.temperature, &profile.clusters)
-        };
+        let prior = dot(&profile.clusters, prediction.topics());
         near * (parameters.deviation_blend * regression + (1.0 - parameters.deviation_blend) * prior)
     } else {
         0.0
     };
-    let kept = near + (1.0 - near) * parameters.difficulty_beyond;
+    let chat = prediction.topics().last().copied().unwrap_or(0.0);
+    let kept = near + (1.0 - near) * (parameters.difficulty_beyond + (1.0 - parameters.difficulty_beyond) * chat);
     let heads = prediction.difficulty();
     let (mut sum, mut squares) = (0.0_f32, 0.0_f32);
     for &difficulty in heads {
@@ -207,18 +206,6 @@ fn quality(prediction: &Prediction, parameters: &Parameters, profile: &Profile, 
     let spread = (squares / count - mean * mean).max(0.0);
     let far = (1.0 - near) * parameters.prior_sd;
     (mean, (spread + far * far).sqrt())
-}
-
-/// Mean of `values` under the softmax of `similarity / temperature`.
-fn softmax_mean(similarity: &[f32], temperature: f32, values: &[f32]) -> f32 {
-    let largest = similarity.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let (mut total, mut mean) = (0.0_f32, 0.0_f32);
-    for (&near, &value) in similarity.iter().zip(values) {
-        let weight = ((near - largest) / temperature).exp();
-        total += weight;
-        mean += weight * value;
-    }
-    mean / total
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

@@ -58,6 +58,10 @@ pub fn tiny(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
         ("length_out_weight", vec![1, 1], vec![1.0]),
         ("length_out_bias", vec![1], vec![0.0]),
         ("centroids", vec![embedding, 1], vec![std::f32::consts::FRAC_1_SQRT_2; 2]),
+        ("topic_hidden_weight", vec![embedding + features::SURFACE_LEN, 1], vec![0.0; embedding + features::SURFACE_LEN]),
+        ("topic_hidden_bias", vec![1], vec![0.0]),
+        ("topic_out_weight", vec![1, 2], vec![0.0, 0.0]),
+        ("topic_out_bias", vec![2], vec![0.0, -200.0]),
     ] {
         let mut values: Vec<f32> = values;
         change(name, &mut values);
@@ -67,7 +71,7 @@ pub fn tiny(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
     let mut model = Vec::new();
     field(7, &graph, &mut model);
     let parameters =
-        r#"{"inner_radius":0.5,"outer_radius":0.8,"difficulty_beyond":0.5,"deviation_blend":0.5,"temperature":0.1,"prior_sd":0.1}"#;
+        r#"{"inner_radius":0.5,"outer_radius":0.8,"difficulty_beyond":0.5,"deviation_blend":0.5,"prior_sd":0.1}"#;
     for (key, value) in [("tradewind.graph", KIND), ("tradewind.feature_schema", features::schema()), ("tradewind.parameters", parameters)]
     {
         let mut entry = Vec::new();
