@@ -70,8 +70,7 @@ pub fn tiny(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
     }
     let mut model = Vec::new();
     field(7, &graph, &mut model);
-    let parameters =
-        r#"{"inner_radius":0.5,"outer_radius":0.8,"difficulty_beyond":0.5,"deviation_blend":0.5,"prior_sd":0.1}"#;
+    let parameters = r#"{"inner_radius":0.5,"outer_radius":0.8,"difficulty_beyond":0.5,"deviation_blend":0.5,"prior_sd":0.1}"#;
     for (key, value) in [("tradewind.graph", KIND), ("tradewind.feature_schema", features::schema()), ("tradewind.parameters", parameters)]
     {
         let mut entry = Vec::new();
