@@ -551,7 +551,7 @@ def _policy(of: str) -> Object:
         "spec": {
             "poolRefs": [{"name": "chat", "namespace": of}],
             "match": {"models": ["auto"]},
-            "strategy": {"type": "Utility", "utility": {"willingnessToPayUSD": "0.015"}},
+            "strategy": {"type": "Utility", "utility": {"willingnessToPayUSD": "0.01"}},
         },
     }
 

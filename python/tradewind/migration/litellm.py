@@ -37,7 +37,7 @@ CONTEXT_TOKENS, OUTPUT_TOKENS = 8192, 4096
 """Assumed where neither the configuration nor the price list tells: what even old models hold."""
 PRIOR = "0.5"
 """Quality that is assumed of a model without a profile."""
-WILLINGNESS_TO_PAY_USD = "0.015"
+WILLINGNESS_TO_PAY_USD = "0.01"
 API = "tradewind.dev/v1alpha1"
 
 
