@@ -1,4 +1,4 @@
-"""What tells models apart beyond ability: a cluster prior with shrinkage, and a small latent of the text.
+"""What tells models apart beyond ability: a deviation by topic with shrinkage, and a small latent of the text.
 
 Both act in logit space on top of bias_m − δ(x), both see the text alone: surface features in this part choose
 worse models off the training data (notes of DESIGN §4).
