@@ -13,11 +13,11 @@ import numpy.typing as npt
 from tradewind.artifacts import plan
 from tradewind.artifacts.plan import Profile
 from tradewind.artifacts.predictor import Artifact
+from tradewind.bootstrap import Interval
 from tradewind.training import export, features, forecast, production, profiles
 from tradewind.training.analogy import Expected
 from tradewind.training.forecast import Parameters, Prediction
 from tradewind.training.profiles import Evidence, Posterior
-from tradewind.training.scores.bootstrap import Interval
 
 Floats = npt.NDArray[np.float64]
 
