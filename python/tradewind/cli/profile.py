@@ -367,7 +367,8 @@ def _list(artifact: Artifact, frozen: Frozen, as_json: bool) -> None:
         )
         return
     table = Table("model", "also", "answers", "sets", "quality")
-    for column in table.columns:
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
         column.overflow = "fold"
     for each in known:
         table.add_row(each.name, ", ".join(each.aliases), str(each.answers), ", ".join(each.sets), f"{each.quality:.3f}")
