@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tradewind.calibration import bootstrap
+from tradewind import bootstrap
 
 
 @pytest.fixture(autouse=True)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tradewind.calibration import bootstrap, calibrate
+from tradewind import bootstrap
+from tradewind.calibration import calibrate, inputs
 from tradewind.calibration.calibrate import Curve
 from tradewind.calibration.goals import Share
 from tradewind.calibration.ladder import BILLIONTHS
 
 
 def test_the_log_itself_comes_first_and_every_draw_has_as_many_calls() -> None:
-    weights = np.array(list(bootstrap.draws(7, seed=3)))
+    weights = bootstrap.draws(7, seed=3, count=100)
     assert weights.shape == (101, 7)
     assert (weights[0] == 1).all()
     assert (weights.sum(axis=1) == 7).all()
-    assert (np.array(list(bootstrap.draws(7, seed=3))) == weights).all()
+    assert (np.array(list(bootstrap.drawn(7, seed=3, count=100))) == weights).all()
 
 
 def test_sums_are_those_of_the_drawn_calls() -> None:
@@ -30,7 +31,7 @@ def test_draws_without_a_value_are_left_out() -> None:
     values = bootstrap.ratio(np.array([3.0, 0.0, 2.0, 4.0]), np.array([1.0, 0.0, 1.0, 1.0]))
     found = bootstrap.interval(values)
     assert (found.value, found.low, found.high) == (3, pytest.approx(2.05), pytest.approx(3.95))
-    nothing = bootstrap.interval(np.array([np.nan, np.nan])).document()
+    nothing = inputs.interval_document(bootstrap.interval(np.array([np.nan, np.nan])))
     assert nothing == {"value": None, "low": None, "high": None}
 
 

@@ -126,6 +126,13 @@ def test_a_finished_run_asks_nothing_and_gives_the_same_profile(tradewind: Trade
     assert status == 0
     assert "expected quality" in out
     assert "Not linked" in out
+    # The upstream's name of a model is not the catalogue's.
+    linked = tradewind(*command, "--json", "--linked", f"gpt-4o-mini={tmp_path / 'kept.jsonl'}")
+    assert (linked[0], json.loads(linked[1])["linked"]) == (0, ["gpt-4o-mini"])
+    (tmp_path / "empty.jsonl").touch()
+    status, _, err = tradewind(*command, "--linked", f"gpt-4o-mini={tmp_path / 'empty.jsonl'}")
+    assert status == 2
+    assert "has no scored answer to the prompts" in " ".join(err.split())
 
 
 def outcomes(file: Path, share: float = 0.7) -> Path:
@@ -194,7 +201,9 @@ def test_the_catalogue_is_shown(tradewind: Tradewind) -> None:
     fits("profiles", document)
     assert status == 0
     assert len(document["models"]) > 50
-    assert "mmlu_pro: Apache-2.0" in tradewind("profile", "--list")[1]
+    table = tradewind("profile", "--list")[1]
+    assert "mmlu_pro: Apache-2.0" in table
+    assert "…" not in table
 
 
 @pytest.mark.parametrize(
@@ -212,7 +221,8 @@ def test_the_catalogue_is_shown(tradewind: Tradewind) -> None:
         (("new", "--upstream", "http://x", "--api-key-env", "NO_SUCH_KEY"), "NO_SUCH_KEY, which is not set"),
         (("new", "--from-outcomes", "nowhere.csv"), "nowhere.csv cannot be read"),
         (("new", "--by-analogy", "--configmap", "Not A Name"), "metadata.name"),
-        (("new", "--by-analogy", "--linked", "gpt-4o"), "expected KNOWN=FILE"),
+        (("new", "--from-outcomes", "nowhere.csv", "--linked", "gpt-4o"), "expected KNOWN=FILE"),
+        (("new", "--by-analogy", "--linked", "gpt-4o=x"), "expected --upstream or --from-outcomes with it"),
     ],
 )
 def test_wrong_usage_says_what_is_right(

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
+from tradewind import bootstrap
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import WILLINGNESS, Forecasts, Routed, sweep
-from tradewind.training.scores import bootstrap
 from tradewind.training.scores.case import Case
 
 Floats = npt.NDArray[np.float64]

@@ -108,6 +108,10 @@ def test_a_larger_limit_adds_to_a_smaller_one_and_both_are_spread() -> None:
         ("{", "is not JSON"),
         ('{"text": "x", "anser": 1}', "has `anser`; known are `answer`"),
         ('{"text": "x", "id": "a"}\n{"text": "y", "id": "a"}', "repeats the id `a`"),
+        ('{"text": "x", "id": 5}', "`id` is 5; expected a text"),
+        ('{"text": "x", "domain": null}', "`domain` is None; expected a text"),
+        ('{"text": "x", "level": 6}', "`level` is 6; expected 1 to 5"),
+        ('{"text": "x", "answer": 1, "kind": "numeric", "tolerance": "1"}', "`tolerance` is '1'; expected a number from 0"),
         ("", "holds no anchor"),
     ],
 )

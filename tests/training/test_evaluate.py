@@ -11,6 +11,7 @@ import pytest
 import synthetic
 
 from tradewind import core
+from tradewind.bootstrap import Interval
 from tradewind.errors import UsageError
 from tradewind.training import (
     corpus,
@@ -33,7 +34,6 @@ from tradewind.training.corpus import Corpus
 from tradewind.training.deviations import LatentSettings
 from tradewind.training.heads import HeadSettings
 from tradewind.training.scores import Scores
-from tradewind.training.scores.bootstrap import Interval
 from tradewind.training.tier1 import Settings, Tier1
 
 QUICK = Settings(

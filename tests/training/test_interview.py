@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ OPEN = [Anchor(f"o{n}", f"Tell me about {n}.", "open", domain="talk") for n in r
 TARGET = Target("http://model.test/v1", "m", key="k", max_tokens=100)
 
 Handler = Callable[[httpx.Request], httpx.Response]
+AsyncHandler = Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
 
 
 def completion(text: str, finish: str = "stop", tokens: int = 7) -> httpx.Response:
@@ -56,7 +57,7 @@ def ask(handler: Handler, budget: Budget | None = None, target: Target = TARGET)
     return asyncio.run(one()), waited
 
 
-def hold(handler: Handler, file: Path, **more: Any) -> Interviewed:
+def hold(handler: Handler | AsyncHandler, file: Path, **more: Any) -> Interviewed:
     async def wait(_seconds: float) -> None:
         return
 
@@ -139,6 +140,18 @@ def test_parameters_that_a_reasoning_model_refuses_go() -> None:
         return completion(str(body["max_completion_tokens"]))
 
     assert ask(handler)[0].text == "100"
+
+
+def test_calls_under_way_while_a_parameter_goes_are_asked_again(tmp_path: Path) -> None:
+    everyone = asyncio.Barrier(3)
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        if "max_tokens" in json.loads(request.content):
+            await everyone.wait()
+            return httpx.Response(400, text="Unsupported parameter: use 'max_completion_tokens' instead.")
+        return solve(request)
+
+    assert hold(handler, tmp_path / "answers.jsonl", anchors=ANCHORS[:3]).missing == {}
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"choices": []}', b'{"choices": [{"message": null}]}', b"[1]"])

@@ -12,11 +12,12 @@ import pytest
 import score_cases
 from hypothesis import given, settings
 
+from tradewind import bootstrap
 from tradewind.artifacts import schemas
 from tradewind.training import scores
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import Routed
-from tradewind.training.scores import bootstrap, page
+from tradewind.training.scores import page
 from tradewind.training.scores.case import MANY, Case
 
 OF_A_PAIR = {"apgr", "apgr10", "pgr50", "cpt50", "cpt80", "task_mean_apgr", "auroc_strong_better"}

@@ -8,7 +8,8 @@ import score_cases
 from hypothesis import given, settings
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from tradewind.training.scores import bootstrap, calibration
+from tradewind import bootstrap
+from tradewind.training.scores import calibration
 
 FORECAST = np.array([[0.9, 0.2], [0.6, 0.6]])
 SCORE = np.array([[1.0, 0.0], [0.0, 1.0]])

@@ -72,6 +72,7 @@ class Profile:
     slope: float = 1.0
     latent: tuple[float, ...] = ()
     clusters: tuple[float, ...] = ()
+    """By topic of the predictor."""
     calibration: Calibration = Calibration()
     length: Length = Length()
     answers: int = 0

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from tradewind import core
+from tradewind import bootstrap, core
 from tradewind.artifacts.plan import Route
-from tradewind.calibration import bootstrap, dials, inputs, savings
-from tradewind.calibration.bootstrap import Interval
+from tradewind.bootstrap import Interval
+from tradewind.calibration import dials, inputs, savings
 from tradewind.calibration.deciding import REFUSED, Decided, Floats, Ints, choices, picked, tabulate
 from tradewind.calibration.dial import Dial, turned
 from tradewind.calibration.goals import Goal, Pool, Share
@@ -106,7 +106,7 @@ def run(given: Inputs, wish: Wish) -> dict[str, Any]:
         "goal": {"kind": goal.kind, "target": goal.target, "of": ends[0].models[of] if of is not None else None},
         "met": found.met,
         "value": decimal(found.setting),
-        "interval": found.interval.document(),
+        "interval": inputs.interval_document(found.interval),
         "met_in_samples": found.met_in_samples,
         "achievable": dict(zip(("low", "high"), found.achievable, strict=True)),
         "yaml": dial.yaml(decimal(found.setting)) if found.met else None,
@@ -201,7 +201,7 @@ def search(over: Curve, goal: Goal, seed: int) -> Found:
     calls = len(over.start)
     settings: list[float] = []
     met: list[bool] = []
-    for weights in bootstrap.draws(calls, seed):
+    for weights in bootstrap.drawn(calls, seed, bootstrap.DRAWS):
         # A sample may leave out every call that the baseline has a cost for.
         if not weights @ over.whole:
             continue
@@ -248,4 +248,5 @@ def figures(pool: Pool, columns: Ints, goal: Goal, seed: int) -> dict[str, Any]:
         "quality": good / n,
     }
     refused = int((columns == REFUSED).sum())
-    return {**{name: bootstrap.interval(values).document() for name, values in found.items()}, "refused": refused}
+    intervals = {name: inputs.interval_document(bootstrap.interval(values)) for name, values in found.items()}
+    return {**intervals, "refused": refused}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tradewind import engine
 from tradewind.artifacts import plan as plans
 from tradewind.artifacts import predictor as predictors
 from tradewind.artifacts.plan import PlanSource
+from tradewind.bootstrap import Interval
 from tradewind.calibration import log
 from tradewind.calibration.deciding import Decider
 from tradewind.calibration.log import Call, Unusable
@@ -73,3 +76,8 @@ def unusable_document(unusable: Sequence[Unusable]) -> dict[str, Any]:
         "reasons": {code: codes.count(code) for code in sorted(set(codes))},
         "lines": [line.document() for line in sorted(unusable, key=lambda line: (line.file, line.number))[:MOST_SHOWN]],
     }
+
+
+def interval_document(found: Interval) -> dict[str, float | None]:
+    """As JSON has it: null for each number that there is not."""
+    return {name: number if np.isfinite(number) else None for name, number in asdict(found).items()}

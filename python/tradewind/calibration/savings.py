@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tradewind import core
+from tradewind import bootstrap, core
 from tradewind.artifacts.plan import PlanSource
-from tradewind.calibration import bootstrap, dials, inputs
+from tradewind.calibration import dials, inputs
 from tradewind.calibration.deciding import Decided, Floats, Ints, picked, tabulate
 from tradewind.calibration.dial import turned
 from tradewind.calibration.inputs import Inputs, Prepared
@@ -84,7 +84,7 @@ def figures(compared: Comparison, columns: Ints, seed: int) -> dict[str, Any]:
         "routed_quality": routed / n,
         "quality_difference": (routed - good) / n,
     }
-    return {name: bootstrap.interval(values).document() for name, values in rows.items()}
+    return {name: inputs.interval_document(bootstrap.interval(values)) for name, values in rows.items()}
 
 
 def models(decided: Decided, columns: Ints) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def calibrate(
     predictor: options.Predictor = None,
     predictor_cache: options.PredictorCache = None,
     executor: options.ExecutorOption = Executor.native,
-    tenant: Annotated[str, typer.Option(help="Namespace of the caller.")] = "default",
+    tenant: options.Tenant = "default",
     seed: Annotated[int, typer.Option(min=0, help="Draw of the bootstrap.")] = 0,
     as_json: options.Json = False,
 ) -> None:

@@ -28,7 +28,7 @@ def decide(
     executor: options.ExecutorOption = Executor.native,
     at: Annotated[str | None, typer.Option(help="Time of the calls, RFC 3339. The epoch where absent.")] = None,
     seed: options.Seed = 0,
-    tenant: Annotated[str, typer.Option(help="Namespace of the caller.")] = "default",
+    tenant: options.Tenant = "default",
     as_json: options.Json = False,
 ) -> None:
     """Decide on many calls; one decision or error a line.

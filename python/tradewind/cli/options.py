@@ -35,6 +35,7 @@ Log = Annotated[
     ),
 ]
 Alias = Annotated[str | None, typer.Option(help="Alias that all calls are to ask for, in place of the model that each names.")]
+Tenant = Annotated[str, typer.Option(help="Namespace of the caller.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draw of strategies that randomise.")]
 
 

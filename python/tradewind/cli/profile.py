@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,9 +92,14 @@ def profile(
     if model is None:
         raise UsageError("no MODEL is given; `--list` shows those that are known")
     source = _source(upstream=upstream, from_outcomes=from_outcomes, like=like, by_analogy=by_analogy)
+    if linked and upstream is None and from_outcomes is None:
+        raise UsageError(
+            "--linked ties the model's own answers to a scale; expected --upstream or --from-outcomes with it", "--linked"
+        )
     known_prices, own_price = _prices(model, price, prices)
     expected = _expected(model, like, own_price, known_prices, artifact)
-    ties = _linked(linked or [], artifact, anchors, limit, outcomes=from_outcomes is not None)
+    answered = _outcomes(limit) if from_outcomes is not None else _kept(anchors, limit, judge_model)
+    ties = _linked(linked or [], artifact, answered)
     facts: dict[str, Any] = {}
     if upstream is not None:
         from tradewind.training import interview
@@ -106,9 +111,7 @@ def profile(
         held = _interview(frozen, chosen, file, interview.Terms(party, referee, max_usd, concurrency), yes)
         found, facts = profiling.fit(frozen, held.answered, expected, ties), held.document()
     elif from_outcomes is not None:
-        from tradewind.training import user_outcomes
-
-        found = profiling.fit(frozen, user_outcomes.read(from_outcomes, limit), expected, ties)
+        found = profiling.fit(frozen, answered(from_outcomes), expected, ties)
     else:
         found = profiling.assume(frozen, expected, [anchor.text for anchor in _shipped(limit)])
         facts = {"kin": list(expected.kin)}
@@ -232,10 +235,9 @@ def _anchors(file: Path | None, limit: int, judged: bool) -> list[Anchor]:
     return anchors.select(found, limit)
 
 
-def _linked(given: Sequence[str], artifact: Artifact, file: Path | None, limit: int, outcomes: bool) -> dict[str, Answered]:
-    """Known models' answers: outcomes where the model's own are, else answers that this command has kept."""
-    from tradewind.training import catalogue, interview, user_outcomes
-    from tradewind.training.transcript import Transcript
+def _linked(given: Sequence[str], artifact: Artifact, answered: Callable[[Path], Answered]) -> dict[str, Answered]:
+    """Known models' answers to the same prompts."""
+    from tradewind.training import catalogue
 
     found = {}
     for each in given:
@@ -243,12 +245,25 @@ def _linked(given: Sequence[str], artifact: Artifact, file: Path | None, limit: 
         if not place or not Path(place).is_file():
             raise UsageError(f"--linked is `{each}`; expected KNOWN=FILE of a file that is there", "--linked")
         catalogue.profile(known, artifact.profiles)
-        if outcomes:
-            found[known] = user_outcomes.read(Path(place), limit)
-        else:
-            asked = _anchors(file, limit, judged=False)
-            found[known] = interview.scored(asked, Transcript(Path(place), known)).answered
+        found[known] = answered(Path(place))
+        if not len(found[known]):
+            raise UsageError(f"--linked: {place} has no scored answer to the prompts", "--linked")
     return found
+
+
+def _outcomes(limit: int) -> Callable[[Path], Answered]:
+    """Reads answers that were scored elsewhere."""
+    from tradewind.training import user_outcomes
+
+    return lambda file: user_outcomes.read(file, limit)
+
+
+def _kept(own: Path | None, limit: int, judge: str | None) -> Callable[[Path], Answered]:
+    """Reads and scores answers that this command has kept, whatever the upstream called the model."""
+    from tradewind.training import interview
+    from tradewind.training.transcript import Transcript
+
+    return lambda file: interview.scored(_anchors(own, limit, judge is not None), Transcript(file, None), judge).answered
 
 
 def _interview(frozen: Frozen, chosen: Sequence[Anchor], file: Path, terms: Terms, yes: bool) -> Interviewed:
@@ -344,14 +359,17 @@ def _list(artifact: Artifact, frozen: Frozen, as_json: bool) -> None:
 
     from tradewind.training import anchors, catalogue
 
-    prompts = frozen.predict([anchor.text for anchor in anchors.shipped()])
-    known = catalogue.entries(artifact, frozen.parameters, prompts)
+    prediction = frozen.predict([anchor.text for anchor in anchors.shipped()])
+    known = catalogue.entries(artifact, frozen.parameters, prediction)
     if as_json:
         output.document(
             {"schema": "tradewind.profiles/v1", "predictor": artifact.digest, "models": [each.document() for each in known]}
         )
         return
     table = Table("model", "also", "answers", "sets", "quality")
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.overflow = "fold"
     for each in known:
         table.add_row(each.name, ", ".join(each.aliases), str(each.answers), ", ".join(each.sets), f"{each.quality:.3f}")
     output.tables().print(table)

@@ -26,7 +26,7 @@ def route(
         float | None,
         typer.Option(min=0, help="USD per request for quality from 0 to 1, in place of the policy's."),
     ] = None,
-    tenant: Annotated[str, typer.Option(help="Namespace of the caller.")] = "default",
+    tenant: options.Tenant = "default",
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:

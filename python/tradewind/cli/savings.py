@@ -25,7 +25,7 @@ def savings(
     predictor: options.Predictor = None,
     predictor_cache: options.PredictorCache = None,
     executor: options.ExecutorOption = Executor.native,
-    tenant: Annotated[str, typer.Option(help="Namespace of the caller.")] = "default",
+    tenant: options.Tenant = "default",
     seed: Annotated[int, typer.Option(min=0, help="Draw of strategies that randomise, and of the bootstrap.")] = 0,
     as_json: options.Json = False,
 ) -> None:

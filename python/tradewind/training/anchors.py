@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Anchor:
 
 
 FIELDS = {"id", "text", "kind", "answer", "tests", "domain", "language", "level", "tolerance", "reference"}
+TEXTS = ("id", "kind", "domain", "language", "reference")
 
 
 def shipped() -> list[Anchor]:
@@ -80,9 +81,22 @@ def _anchor(line: str, number: int, place: str) -> Anchor:
     unknown = sorted(given.keys() - FIELDS)
     if unknown:
         raise UsageError(f"{place} has `{unknown[0]}`; known are {listed(sorted(FIELDS))}", place)
+    _check(given, place)
     answer = given.pop("tests", None) if given.get("kind") == "code" else given.get("answer")
     kind = given.pop("kind", "open" if answer is None else "exact")
     return Anchor(**{"id": f"line-{number}", **given, "kind": kind, "answer": answer})
+
+
+def _check(given: Mapping[str, Any], place: str) -> None:
+    """What every kind has; the answer is checked by the kind."""
+    for name in TEXTS:
+        if name in given and (not isinstance(given[name], str) or not given[name]):
+            raise UsageError(f"{place}: `{name}` is {given[name]!r}; expected a text", place)
+    level, tolerance = given.get("level"), given.get("tolerance")
+    if level is not None and level not in LEVELS:
+        raise UsageError(f"{place}: `level` is {level!r}; expected 1 to 5", place)
+    if tolerance is not None and (type(tolerance) not in (int, float) or not 0 <= tolerance < float("inf")):
+        raise UsageError(f"{place}: `tolerance` is {tolerance!r}; expected a number from 0", place)
 
 
 def select(anchors: Sequence[Anchor], limit: int) -> list[Anchor]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training import distill, features, prompts
+from tradewind.training import distill, features
 from tradewind.training.datasets import DataSet
 from tradewind.training.features import SurfaceScale, TextFeatures
 from tradewind.training.prompts import Prompt
@@ -127,8 +127,3 @@ def own_prompts(encoder: Encoder, own: Sequence[Prompt]) -> Own:
 def embedding(encoder: Encoder, texts: Sequence[str]) -> Singles:
     """z [n, D] of texts."""
     return encoder.encode(features.of(texts))[:, : encoder.dimensions]
-
-
-def default_prompts() -> list[Prompt]:
-    """The prompts that ship with the package."""
-    return prompts.load()

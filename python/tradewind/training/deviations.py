@@ -1,4 +1,4 @@
-"""What tells models apart beyond ability: a cluster prior with shrinkage, and a small latent of the text.
+"""What tells models apart beyond ability: a deviation by topic with shrinkage, and a small latent of the text.
 
 Both act in logit space on top of bias_m − δ(x), both see the text alone: surface features in this part choose
 worse models off the training data (notes of DESIGN §4).
@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tradewind.training.adam import Adam
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -137,24 +139,19 @@ def fit_latents(
         "of_length": start(models, settings.length, scale=0.1),
     }
     gain = np.float32(np.sqrt(dimensions))
-    first, second = ({name: np.zeros_like(v) for name, v in value.items()} for _ in range(2))
+    adam = Adam(value)
     batches = [
         (task, rows) for task in tasks for rows in np.array_split(np.arange(len(task.z)), -(-len(task.z) // settings.batch))
     ]
     shuffled = [rng.permutation(len(task.z)) for task in tasks]
     order_of = {id(task): order for task, order in zip(tasks, shuffled, strict=True)}
-    total, step = settings.epochs * len(batches), 0
+    total = settings.epochs * len(batches)
     for _ in range(settings.epochs):
         for index in rng.permutation(len(batches)):
             task, places = batches[index]
-            step += 1
             gradient = _latent_gradient(value, task, order_of[id(task)][places], gain, half, settings.ridge)
-            rate = np.float32(settings.rate * 0.5 * (1 + np.cos(np.pi * step / total)))
-            for name, current in value.items():
-                first[name] += 0.1 * (gradient[name] - first[name])
-                second[name] += 0.001 * (gradient[name] ** 2 - second[name])
-                update = first[name] / (1 - 0.9**step) / (np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8)
-                current -= rate * update.astype(np.float32)
+            for name, update in adam.updates(gradient).items():
+                value[name] -= np.float32(adam.rate(settings.rate, total)) * update.astype(np.float32)
     latent = np.zeros((settings.width, settings.latent), np.float32)
     latent[:half] = value["latent"]
     length = np.zeros((settings.width, settings.length), np.float32)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tradewind import bootstrap
 from tradewind.artifacts import predictor
 from tradewind.errors import UsageError
 from tradewind.training import (
@@ -36,7 +37,7 @@ from tradewind.training.estimators import task_mean
 from tradewind.training.fitting import Given
 from tradewind.training.results import Result, Round, Standing
 from tradewind.training.routing import WILLINGNESS, ProductionRouter, Routed, Router
-from tradewind.training.scores import TABLE, Scores, bootstrap, measure
+from tradewind.training.scores import TABLE, Scores, measure
 from tradewind.training.scores.case import Case
 from tradewind.training.splits import Split
 

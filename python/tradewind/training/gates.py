@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tradewind import bootstrap
+from tradewind.bootstrap import Interval
 from tradewind.training import recipe, tier1, value
 from tradewind.training.corpus import Corpus, Material
 from tradewind.training.recipe import Say, silent
-from tradewind.training.scores import bootstrap
-from tradewind.training.scores.bootstrap import Interval
 from tradewind.training.tier1 import Settings, Tier1
 
 Floats = npt.NDArray[np.float64]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tradewind.bootstrap import Interval, interval
 from tradewind.errors import UsageError, listed
 from tradewind.training import manifest, stems
 from tradewind.training.datasets import DataSet
 from tradewind.training.fitting import Given
 from tradewind.training.prompts import Prompt
 from tradewind.training.routing import Routed
-from tradewind.training.scores.bootstrap import Interval, interval
 
 Floats = npt.NDArray[np.float64]
 

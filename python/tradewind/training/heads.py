@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from tradewind.training.adam import Adam
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -117,28 +119,22 @@ def fit(
     x = answers.x * gain
     groups, group = np.unique(answers.group, return_inverse=True)
     drawn = rng.poisson(1.0, (len(groups), heads)).astype(np.float32)[group]
-    first, second = ({name: np.zeros_like(value) for name, value in weight.items()} for _ in range(2))
-    batches = -(-len(answers) // settings.batch)
-    total, step = settings.epochs * batches, 0
+    adam = Adam(weight)
+    total = settings.epochs * -(-len(answers) // settings.batch)
     for _ in range(settings.epochs):
         order = rng.permutation(len(answers))
         for start in range(0, len(order), settings.batch):
             rows = order[start : start + settings.batch]
-            step += 1
             batch = x[rows]
             if settings.dropout:
                 batch = batch * (rng.random(batch.shape, dtype=np.float32) >= settings.dropout) / (1 - settings.dropout)
             gradient = _gradient(weight, batch, answers, rows, drawn[rows])
             gradient["hidden"] *= mask
-            rate = settings.rate * 0.5 * (1 + np.cos(np.pi * step / total))
-            for name, value in weight.items():
-                first[name] += 0.1 * (gradient[name] - first[name])
-                second[name] += 0.001 * (gradient[name] ** 2 - second[name])
-                update = first[name] / (1 - 0.9**step) / (np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8)
+            for name, update in adam.updates(gradient).items():
                 shrink = settings.decay if name in ("hidden", "out") else 0.0
-                value -= np.float32(rate) * (update + np.float32(shrink) * value)
-            if progress and step % 50 == 0:
-                progress(step, total)
+                weight[name] -= np.float32(adam.rate(settings.rate, total)) * (update + np.float32(shrink) * weight[name])
+            if progress and adam.step % 50 == 0:
+                progress(adam.step, total)
     out = np.zeros((heads * width, heads), np.float32)
     for head in range(heads):
         out[head * width : (head + 1) * width, head] = weight["out"][head]

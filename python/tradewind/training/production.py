@@ -20,7 +20,7 @@ from tradewind.training.routing import ProductionRouter
 Floats = npt.NDArray[np.float64]
 
 CLUSTER_SD = 0.3
-"""Prior spread of a new model's cluster deviations, logits."""
+"""Prior spread of a new model's deviations by topic, logits."""
 
 
 def router(

@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
 PRIOR_ROWS = 20.0
-"""Answers in a cluster at which what is special to a model in a set counts half there."""
+"""Answers in a topic at which what is special to a model in a set counts half there."""
 SPECIAL_SD = 1.0
 """Prior spread of what is special to a model in a set, logits."""
 BIAS_SD = 1.0
@@ -37,7 +37,7 @@ class Evidence:
     near: Floats
     """[n]"""
     membership: Floats
-    """[n, C]: near·π"""
+    """[n, T]: near·π, 0 for chat"""
     latent: Floats
     """[n, K]"""
     length: Floats
@@ -56,7 +56,7 @@ class Common:
     """All models' answers to one set: n questions, m models."""
 
     membership: Floats
-    """[n, C]: near·π"""
+    """[n, T]: near·π, 0 for chat"""
     right: Floats
     """[n, m]"""
     weight: Floats
@@ -89,12 +89,10 @@ def ease(answers: Evidence, bias: float, common: Floats) -> float:
 
 
 def clusters(by_set: Sequence[tuple[Evidence, float]], bias: float, common: Floats, sd: float) -> tuple[float, ...]:
-    """Shrunk deviation per cluster, [C], from the model's answers set by set.
+    """Shrunk deviation by topic, [T], from the model's answers set by set; `clusters` in a profile.
 
-    It is drawn towards what is `common` to all models in the cluster plus what is special to this one in
-    the sets that
-    the cluster's answers come from (the number beside each set's answers), the latter shrunk where there
-    are few.
+    It is drawn towards what is `common` to all models in the topic plus what is special to this one in the sets that
+    the topic's answers come from (the number beside each set's answers), the latter shrunk where there are few.
     """
     size = len(common)
     rows, special = np.zeros(size), np.zeros(size)
@@ -116,7 +114,7 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
 
 
 def common_clusters(parts: Sequence[Common], sd: float) -> Floats:
-    """u [C]: by how much a cluster is easier for every model than its texts look (it cannot change a choice,
+    """u [T]: by how much a topic is easier for every model than its texts look (it cannot change a choice,
     but without it each model's deviation would have to say so, and be shrunk with it). Newton's method on all
     models at once."""
     size = parts[0].membership.shape[1]
@@ -161,7 +159,7 @@ def fresh(
     cluster_sd: float,
     latent_sd: float = 0.3,
 ) -> Profile:
-    """The profile of a new model, heads frozen: bias, cluster deviations and latent weights, each shrunk.
+    """The profile of a new model, heads frozen: bias, deviations by topic and latent weights, each shrunk.
 
     `expected` is the ability that its price lets expect; `offset` says by how much this set is easier for
     every known model than its texts look, and is taken off, so that the model stays comparable with profiles
@@ -192,11 +190,11 @@ def fresh(
 
 @dataclass(frozen=True)
 class Posterior:
-    """How sure a fitted profile's bias and cluster deviations are (Laplace's approximation at the fit)."""
+    """How sure a fitted profile's bias and deviations by topic are (Laplace's approximation at the fit)."""
 
     profile: Profile
     covariance: Floats
-    """[1 + C, 1 + C], logits²"""
+    """[1 + T, 1 + T], logits²"""
 
     @property
     def bias_sd(self) -> float:

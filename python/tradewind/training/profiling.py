@@ -13,11 +13,11 @@ import numpy.typing as npt
 from tradewind.artifacts import plan
 from tradewind.artifacts.plan import Profile
 from tradewind.artifacts.predictor import Artifact
+from tradewind.bootstrap import Interval
 from tradewind.training import export, features, forecast, production, profiles
 from tradewind.training.analogy import Expected
 from tradewind.training.forecast import Parameters, Prediction
 from tradewind.training.profiles import Evidence, Posterior
-from tradewind.training.scores.bootstrap import Interval
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,7 +69,7 @@ class Domain:
     jointly: Interval
     """The same, so wide that the truth lies within all domains' intervals at once in 95 % of cases (Šidák)."""
     forecast: float
-    """What the profile forecasts: clusters and difficulty follow a domain only so far."""
+    """What the profile forecasts: topics and difficulty follow a domain only so far."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _evidence(parameters: Parameters, prediction: Prediction, answered: Answered
 
 def _settled(profile: Profile, expected: float, parameters: Parameters, prediction: Prediction, answered: Answered) -> Profile:
     """With the bias that is most probable under the forecast itself, which averages heads as qualities, not as logits, and adds
-    the clusters' deviations. Newton's method."""
+    the deviations by topic. Newton's method."""
     for _ in range(8):
         quality = forecast.quality(prediction, parameters, [profile])[0][:, 0]
         gradient = float((answered.score - quality).sum()) - (profile.bias - expected) / profiles.BIAS_SD**2

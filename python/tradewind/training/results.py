@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tradewind.bootstrap import interval
 from tradewind.training import guards
 from tradewind.training.contestants import ZERO
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import Routed
 from tradewind.training.scores import Scores
-from tradewind.training.scores.bootstrap import interval
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tradewind.bootstrap import Interval
 from tradewind.training import guards
-from tradewind.training.scores.bootstrap import Interval
 
 
 def over(rounds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

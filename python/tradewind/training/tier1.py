@@ -23,7 +23,7 @@ Singles = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 COMMON_SD = 0.3
-"""Prior spread of what makes a cluster easier for every model, logits."""
+"""Prior spread of what makes a topic easier for every model, logits."""
 AGREEMENT = 0.3
 """Correlation of models' answers to a question: k answers count as k/(1 + (k − 1)·AGREEMENT)."""
 
@@ -36,17 +36,19 @@ class Settings:
     heads: HeadSettings = field(default_factory=HeadSettings)
     latents: LatentSettings = field(default_factory=LatentSettings)
     clusters: int = 64
+    """Centroids, which say how near a text is to the training data."""
     topics: TopicSettings = field(default_factory=TopicSettings)
     chat_share: float = 0.3
     """Weight of our own prompts, in that of all exam questions, where the classifier learns what is chat."""
     cluster_sd: float = 0.05
+    """Prior spread of a model's deviation in a topic, logits."""
     deviation_blend: float = 0.0
     difficulty_beyond: float = 0.3
     """Of the difficulty beyond the outer radius. Leaving exams out supports .0 to .1, our own prompts all of it."""
     inner_quantile: float = 0.5
     """of the training texts' distance to the nearest centroid"""
     outer_factor: float = 2.0
-    """The outer radius in inner ones. A wide belt: what a cluster says of models holds less and less well, for questions of
+    """The outer radius in inner ones. A wide belt: what a topic says of models holds less and less well, for questions of
     tasks that training has not seen, long before they look foreign."""
     prior_sd: float = 0.1
     own_weight: float = 2000.0
@@ -95,7 +97,7 @@ def fit(corpus: Corpus, settings: Settings, seed: int, progress: Progress | None
 
 
 def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator, progress: Progress | None = None) -> Tier1:
-    """Abilities, centroids and the shared difficulty; no profiles yet."""
+    """Abilities, centroids, topics and the shared difficulty; no profiles yet."""
     materials, dimensions = corpus.materials, corpus.encoder.dimensions
     joint = scale.fit([material.data for material in materials])
     z = np.concatenate([form[:, :dimensions] for m in materials for form in (m.x, m.other)])
@@ -142,8 +144,7 @@ def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
 
 
 def fit_models(started: Tier1, materials: Sequence[Material], own: Own, settings: Settings, rng: np.random.Generator) -> Tier1:
-    """Adds what tells models apart, with the difficulty frozen: latents, cluster deviations, answer
-    lengths."""
+    """Adds what tells models apart, with the difficulty frozen: latents, deviations by topic, answer lengths."""
     names = sorted({model for material in materials for model in material.data.models})
     tasks = [_latent_task(started, material, names) for material in materials]
     if len(own.labels):
@@ -159,7 +160,7 @@ def fit_models(started: Tier1, materials: Sequence[Material], own: Own, settings
 
 
 def with_cluster_sd(fitted: Tier1, materials: Sequence[Material], sd: float) -> Tier1:
-    """The same with other cluster deviations: for choosing their shrinkage by routing value."""
+    """The same with other deviations by topic: for choosing their shrinkage by routing value."""
     _, clusters = _clusters(fitted, materials, sd)
     found = {name: replace(profile, clusters=clusters[name]) for name, profile in fitted.profiles.items()}
     return replace(fitted, profiles=found)
@@ -168,7 +169,7 @@ def with_cluster_sd(fitted: Tier1, materials: Sequence[Material], sd: float) -> 
 def _clusters(
     fitted: Tier1, materials: Sequence[Material], sd: float
 ) -> tuple[dict[str, profiles.Evidence], dict[str, tuple[float, ...]]]:
-    """Every model's answers, and its cluster deviations."""
+    """Every model's answers, and its deviations by topic."""
     ability, special = fitted.scale.ability, fitted.scale.special
     predictions = [fitted.predict(material.x) for material in materials]
     common = profiles.common_clusters(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tradewind.training.adam import Adam
 from tradewind.training.corpus import Material
 from tradewind.training.scale import SAME_TASK
 
@@ -86,21 +87,17 @@ def fit(
         "out": (rng.normal(size=(width, topics)) * np.sqrt(1 / width)).astype(np.float32),
         "out_bias": np.zeros(topics, np.float32),
     }
-    first, second = ({name: np.zeros_like(v) for name, v in value.items()} for _ in range(2))
-    total, step = settings.epochs * -(-len(x) // settings.batch), 0
+    adam = Adam(value)
+    total = settings.epochs * -(-len(x) // settings.batch)
     for _ in range(settings.epochs):
         order = rng.permutation(len(x))
         for start in range(0, len(order), settings.batch):
             rows = order[start : start + settings.batch]
-            step += 1
             gradient = _gradient(value, x[rows], label[rows], weight[rows], settings, rng)
-            rate = np.float32(settings.rate * 0.5 * (1 + np.cos(np.pi * step / total)))
-            for name, current in value.items():
-                first[name] += 0.1 * (gradient[name] - first[name])
-                second[name] += 0.001 * (gradient[name] ** 2 - second[name])
-                update = first[name] / (1 - 0.9**step) / (np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8)
+            for name, update in adam.updates(gradient).items():
                 shrink = np.float32(0.0 if name.endswith("bias") else settings.decay)
-                current -= rate * (update.astype(np.float32) + shrink * current)
+                rate = np.float32(adam.rate(settings.rate, total))
+                value[name] -= rate * (update.astype(np.float32) + shrink * value[name])
     return Topics((value["hidden"] * gain[:, None]).astype(np.float32), value["hidden_bias"], value["out"], value["out_bias"])
 
 

@@ -23,9 +23,9 @@ class Verdict:
 
 
 class Transcript:
-    """The answers of one model. Lines of anchors that have changed since are passed by."""
+    """The answers of one model; `None` is whichever the file is of. Lines of anchors that have changed since are passed by."""
 
-    def __init__(self, file: Path, model: str) -> None:
+    def __init__(self, file: Path, model: str | None) -> None:
         self._file = file
         self._model = model
         self._replies: dict[tuple[str, str], Reply] = {}
@@ -77,6 +77,7 @@ class Transcript:
                 self._verdicts[key] = Verdict(**given["verdict"])
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{place} is no line of answers: {type(error).__name__} {error}", place) from None
+        self._model = self._model or model
         if model != self._model:
             raise UsageError(f"{place} is an answer of `{model}`, not of `{self._model}`: give another `--answers`", place)
 

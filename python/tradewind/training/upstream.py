@@ -115,6 +115,7 @@ class Client:
         attempt = 0
         while True:
             attempt += 1
+            sent = self._parameters
             try:
                 response = await self._post(messages)
             except httpx.HTTPError as error:
@@ -126,7 +127,7 @@ class Client:
                 if response.status_code == httpx.codes.OK:
                     return _reply(response, messages)
                 failure, hint = _failure(response), response.headers.get("retry-after")
-                if response.status_code == httpx.codes.BAD_REQUEST and self._adapt(response.text):
+                if response.status_code == httpx.codes.BAD_REQUEST and self._adapt(sent, response.text):
                     attempt -= 1
                     continue
                 if response.status_code < 500 and response.status_code not in RETRIED:
@@ -141,12 +142,19 @@ class Client:
         url = self.target.url.rstrip("/") + "/chat/completions"
         return await self._http.post(url, json=body, headers=headers, timeout=self.target.timeout_s)
 
-    def _adapt(self, said: str) -> bool:
-        """Whether a refusal is about a parameter that can go: reasoning models take no temperature, and count otherwise."""
-        if "max_completion_tokens" in said and "max_tokens" in self._parameters:
-            self._parameters["max_completion_tokens"] = self._parameters.pop("max_tokens")
-            return True
-        return "temperature" in said and self._parameters.pop("temperature", None) is not None
+    def _adapt(self, sent: dict[str, Any], said: str) -> bool:
+        """Whether a refusal is about a parameter that can go, or went while the call was under way: reasoning models take no
+        temperature, and count otherwise."""
+        kept = dict(sent)
+        if "max_completion_tokens" in said and "max_tokens" in kept:
+            kept["max_completion_tokens"] = kept.pop("max_tokens")
+        elif "temperature" in said and "temperature" in kept:
+            del kept["temperature"]
+        else:
+            return False
+        if sent is self._parameters:
+            self._parameters = kept
+        return True
 
 
 def tokens(text: str) -> int:

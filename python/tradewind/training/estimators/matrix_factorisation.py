@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tradewind.training import estimator, linear
+from tradewind.training.adam import Adam
 from tradewind.training.estimator import Floats, Inputs, Tuned
 from tradewind.training.fitting import Entry
 from tradewind.training.onnx_graph import Graph
@@ -70,19 +71,15 @@ def _start(inputs: int, score: Floats, rank: int, rng: np.random.Generator) -> d
 
 
 def _descend(weight: dict[str, Floats], x: Floats, score: Floats, penalty: float, rng: np.random.Generator) -> None:
-    """Adam (arXiv:1412.6980) on the mean negative log-likelihood of a row, in place."""
-    first, second = ({name: np.zeros_like(value) for name, value in weight.items()} for _ in range(2))
-    total, step = EPOCHS * -(-len(x) // BATCH), 0
+    """Adam on the mean negative log-likelihood of a row, in place."""
+    adam = Adam(weight)
+    total = EPOCHS * -(-len(x) // BATCH)
     for _ in range(EPOCHS):
         order = rng.permutation(len(x))
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
-            step += 1
-            rate = RATE * 0.5 * (1 + np.cos(np.pi * step / total))
-            for name, gradient in _gradient(weight, x[rows], score[rows], penalty / len(x)).items():
-                first[name] += 0.1 * (gradient - first[name])
-                second[name] += 0.001 * (gradient**2 - second[name])
-                weight[name] -= rate * first[name] / (1 - 0.9**step) / (np.sqrt(second[name] / (1 - 0.999**step)) + 1e-8)
+            for name, update in adam.updates(_gradient(weight, x[rows], score[rows], penalty / len(x))).items():
+                weight[name] -= adam.rate(RATE, total) * update
 
 
 def _gradient(weight: dict[str, Floats], x: Floats, score: Floats, penalty: float) -> dict[str, Floats]:

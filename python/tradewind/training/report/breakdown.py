@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from tradewind import bootstrap
+from tradewind.bootstrap import Interval
 from tradewind.training import datasets, language, value
 from tradewind.training.results import Result, Standing
-from tradewind.training.scores import bootstrap
-from tradewind.training.scores.bootstrap import Interval
 
 Floats = npt.NDArray[np.float64]
 

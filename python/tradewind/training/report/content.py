@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tradewind.bootstrap import Interval
 from tradewind.training import contestants, scores
 from tradewind.training.report import breakdown, plots
 from tradewind.training.report.page import Cell, Page, Section, Table
 from tradewind.training.report.plots.plot import named
 from tradewind.training.results import Result, Round
-from tradewind.training.scores.bootstrap import Interval
 
 DOMAINS = {"in": "In domain", "transfer": "Transfer"}
 ABOUT = {

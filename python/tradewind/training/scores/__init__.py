@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tradewind.bootstrap import Interval, interval
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import Routed
 from tradewind.training.scores import (
@@ -21,7 +22,6 @@ from tradewind.training.scores import (
     routereval,
     uniroute,
 )
-from tradewind.training.scores.bootstrap import Interval, interval
 from tradewind.training.scores.case import Case
 from tradewind.training.scores.frontier import Points
 from tradewind.training.scores.metric import Metric

@@ -11,7 +11,7 @@ from math import erf, pi, sqrt
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training.scores.bootstrap import ratio
+from tradewind.bootstrap import ratio
 from tradewind.training.scores.case import Case
 from tradewind.training.scores.metric import Metric
 

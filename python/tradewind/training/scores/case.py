@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from tradewind.bootstrap import mean
 from tradewind.training import datasets
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import Routed
 from tradewind.training.scores import references
-from tradewind.training.scores.bootstrap import mean
 from tradewind.training.scores.frontier import Points, hull
 
 Floats = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ class Case:
     here: Routed
     there: Routed
     weights: Floats
-    """[B, n] over test rows, see `bootstrap`"""
+    """[B, n] over test rows, see `tradewind.bootstrap`"""
     told: Case | None = None
     """the task mean's, which is told each question's task, on the same rows and weights"""
 

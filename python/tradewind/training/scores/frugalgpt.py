@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training.scores.bootstrap import ratio
+from tradewind.bootstrap import ratio
 from tradewind.training.scores.case import Case
 from tradewind.training.scores.frontier import Points
 from tradewind.training.scores.metric import Metric

@@ -25,7 +25,7 @@ class Metric:
     """paper and section"""
     better: Literal["higher", "lower"]
     compute: Callable[[Case], Floats]
-    """[B], see `bootstrap`; NaN in draws that have no such figure"""
+    """[B], see `tradewind.bootstrap`; NaN in draws that have no such figure"""
     needs: tuple[Need, ...] = ()
 
     def allowed(self, case: Case) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tradewind.bootstrap import interval, mean, ratio
 from tradewind.training.scores import references
-from tradewind.training.scores.bootstrap import interval, mean, ratio
 from tradewind.training.scores.case import Case
 from tradewind.training.scores.metric import Metric
 

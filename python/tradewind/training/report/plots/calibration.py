@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from tradewind import bootstrap
 from tradewind.training.report import style
 from tradewind.training.report.plots import plot
 from tradewind.training.report.plots.plot import Drawing, Plot
 from tradewind.training.results import Result, Standing
-from tradewind.training.scores import bootstrap, calibration
+from tradewind.training.scores import calibration
 
 Floats = npt.NDArray[np.float64]
 

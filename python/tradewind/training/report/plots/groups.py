@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from tradewind.bootstrap import Interval
 from tradewind.training.report import breakdown, style
 from tradewind.training.report.breakdown import Part
 from tradewind.training.report.plots import plot
 from tradewind.training.report.plots.plot import Drawing, Plot
 from tradewind.training.results import Result
-from tradewind.training.scores.bootstrap import Interval
 
 LEAST = 20
 """Questions of a group below which its interval would say nothing; the table has all."""
