@@ -117,7 +117,7 @@ train: setup ## train the default predictor from the outcome tables in DATA; wri
 	@$(BIN)/tradewind train --data $(DATA) --out python/tradewind/predictors/default --seed 1 --json
 
 evaluate: setup ## evaluate the shipped predictor on the outcome tables SETS in DATA; report in .work/evaluate
-	@if test -d $(DATA); then mkdir -p .work/evaluate; $(BIN)/tradewind evaluate --data $(DATA) --sets $(SETS) --split question:0 --report .work/evaluate --json >.work/evaluate/figures.json; cat .work/evaluate/*.md; \
+	@if test -d $(DATA); then mkdir -p .work/evaluate; $(BIN)/tradewind evaluate --data $(DATA) --sets $(SETS) --predictor python/tradewind/predictors/default --split question:0 --report .work/evaluate --json >.work/evaluate/figures.json; cat .work/evaluate/*.md; \
 	else echo "no outcome tables at $(DATA): nothing to evaluate"; fi
 
 clean: ## remove what was built
