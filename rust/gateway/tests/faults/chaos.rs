@@ -1,5 +1,7 @@
 //! An upstream that fails in every way at once, beside one that does not.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::{
@@ -14,12 +16,12 @@ const CALLS: usize = 40;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_fault_of_one_upstream_costs_an_unanswered_call_or_a_nano_dollar() {
     let folder = tempfile::tempdir().unwrap();
-    // Few enough that some of its calls are answered before failures in a row take it out of service for the rest of the test.
-    let flags =
-        "status=503:0.04,status=429:0.04:retry-after=0,reset:0.04,reset-after=0:0.04,reset-after=4:0.2,connect-delay=5:0.1,delay=5:0.1";
+    let flags = "status=503:0.1,status=429:0.1:retry-after=0,reset:0.1,reset-after=0:0.1,reset-after=4:0.2,connect-delay=5:0.1,delay=5:0.1";
     let shaky = Upstream::start(folder.path(), "shaky", &["--fail", flags, "--seed", "11"]);
     let sound = Upstream::start(folder.path(), "sound", &[]);
-    let gateway = Gateway::start(folder.path(), &plan(&[&shaky, &sound], 0));
+    // A rest as long as by default would keep the shaky one out for the whole test, once it has failed.
+    let short = [("TRADEWIND_REST_MS", Path::new("1")), ("TRADEWIND_MAX_REST_MS", Path::new("1"))];
+    let gateway = Gateway::start_with(folder.path(), &plan(&[&shaky, &sound], 0), &short);
     let address = gateway.address;
     let tasks = (0..TASKS).map(|task| {
         tokio::spawn(async move {
