@@ -9,7 +9,7 @@ use crate::{
     parse::{self, Facts, Request},
     plan::{Plan, RouteView},
     policy,
-    predict::{Forecasts, Prediction},
+    predict::Prediction,
     strategy::Ranking,
 };
 
@@ -92,11 +92,8 @@ pub fn choose(
     now: Now,
 ) -> Result<Decision, Error> {
     let route = view.route;
-    let forecasts: Forecasts = view
-        .candidates
-        .iter()
-        .map(|model| route.predictor.forecast(&predicted.prediction, model, &facts, live.models.model(&model.id)))
-        .collect();
+    let models = view.candidates.iter().map(|model| (&**model, live.models.model(&model.id)));
+    let forecasts = route.predictor.forecasts(&predicted.prediction, models, &facts);
     let objective = route.objective.resolve(&call.dials, view.named)?;
     let admitted = policy::admit(&route.policies, objective.when_unsatisfied, view.candidates, &forecasts, &facts, &call.dials, now)?;
     let ranking = if view.named {

@@ -259,14 +259,15 @@ impl Predictor {
         Ok(prediction)
     }
 
-    /// What one model is expected to do with a call of which this prediction was made.
+    /// What models are expected to do with a call of which this prediction was made.
     #[must_use]
-    pub fn forecast(&self, prediction: &Prediction, model: &Model, facts: &Facts, reading: Reading) -> Forecast {
-        let expected = match &self.kind {
-            Kind::Tier1(parameters) => tier1::expected(prediction, parameters, &model.profile),
-            Kind::Own => own::expected(prediction, &model.profile),
+    pub fn forecasts<'m>(&self, prediction: &Prediction, models: impl Iterator<Item = (&'m Model, Reading)>, facts: &Facts) -> Forecasts {
+        let seen = match &self.kind {
+            Kind::Tier1(parameters) => Some(tier1::Seen::of(prediction, parameters)),
+            Kind::Own => None,
         };
-        forecast::forecast(expected, model, facts, reading)
+        let expected = |profile: &Profile| seen.as_ref().map_or_else(|| own::expected(prediction, profile), |seen| seen.expected(profile));
+        models.map(|(model, reading)| forecast::forecast(expected(&model.profile), model, facts, reading)).collect()
     }
 }
 

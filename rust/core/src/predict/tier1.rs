@@ -167,45 +167,59 @@ impl<'a> Tier1<'a> {
     }
 }
 
-/// What is expected of a model with this profile.
-#[must_use]
-pub fn expected(prediction: &Prediction, parameters: &Parameters, profile: &Profile) -> Expected {
-    let near = nearness(prediction, parameters);
-    let (quality, quality_sd) = quality(prediction, parameters, profile, near);
-    let output_tokens = (profile.length.bias + near * dot(&profile.length.latent, prediction.length())).exp();
-    Expected { quality, quality_sd, output_tokens }
+/// A prediction with what all models' forecasts share.
+pub struct Seen<'a> {
+    prediction: &'a Prediction,
+    parameters: &'a Parameters,
+    /// 1 within the inner radius of the nearest centroid, 0 beyond the outer.
+    near: f32,
+    /// The share of the difficulty that holds.
+    kept: f32,
 }
 
-/// 1 within the inner radius of the nearest centroid, 0 beyond the outer.
-fn nearness(prediction: &Prediction, parameters: &Parameters) -> f32 {
-    let nearest = prediction.similarity().iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    ((parameters.outer_radius - (1.0 - nearest)) / (parameters.outer_radius - parameters.inner_radius)).clamp(0.0, 1.0)
-}
-
-fn quality(prediction: &Prediction, parameters: &Parameters, profile: &Profile, near: f32) -> (f32, f32) {
-    let deviation = if near > 0.0 {
-        let regression = dot(&profile.latent, prediction.latent());
-        let prior = dot(&profile.clusters, prediction.topics());
-        near * (parameters.deviation_blend * regression + (1.0 - parameters.deviation_blend) * prior)
-    } else {
-        0.0
-    };
-    let chat = prediction.topics().last().copied().unwrap_or(0.0);
-    let kept = near + (1.0 - near) * (parameters.difficulty_beyond + (1.0 - parameters.difficulty_beyond) * chat);
-    let heads = prediction.difficulty();
-    let (mut sum, mut squares) = (0.0_f32, 0.0_f32);
-    for &difficulty in heads {
-        let logit = profile.bias - profile.slope * kept * difficulty + deviation;
-        let quality = sigmoid(profile.calibration.slope * logit + profile.calibration.offset);
-        sum += quality;
-        squares += quality * quality;
+impl<'a> Seen<'a> {
+    /// Reads the graph's outputs.
+    #[must_use]
+    pub fn of(prediction: &'a Prediction, parameters: &'a Parameters) -> Self {
+        let nearest = prediction.similarity().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let near = ((parameters.outer_radius - (1.0 - nearest)) / (parameters.outer_radius - parameters.inner_radius)).clamp(0.0, 1.0);
+        let chat = prediction.topics().last().copied().unwrap_or(0.0);
+        let kept = near + (1.0 - near) * (parameters.difficulty_beyond + (1.0 - parameters.difficulty_beyond) * chat);
+        Self { prediction, parameters, near, kept }
     }
-    #[expect(clippy::cast_precision_loss, reason = "a handful of heads")]
-    let count = heads.len() as f32;
-    let mean = sum / count;
-    let spread = (squares / count - mean * mean).max(0.0);
-    let far = (1.0 - near) * parameters.prior_sd;
-    (mean, (spread + far * far).sqrt())
+
+    /// What is expected of a model with this profile.
+    #[must_use]
+    pub fn expected(&self, profile: &Profile) -> Expected {
+        let (quality, quality_sd) = self.quality(profile);
+        let output_tokens = (profile.length.bias + self.near * dot(&profile.length.latent, self.prediction.length())).exp();
+        Expected { quality, quality_sd, output_tokens }
+    }
+
+    fn quality(&self, profile: &Profile) -> (f32, f32) {
+        let Self { prediction, parameters, near, kept } = *self;
+        let deviation = if near > 0.0 {
+            let regression = dot(&profile.latent, prediction.latent());
+            let prior = dot(&profile.clusters, prediction.topics());
+            near * (parameters.deviation_blend * regression + (1.0 - parameters.deviation_blend) * prior)
+        } else {
+            0.0
+        };
+        let heads = prediction.difficulty();
+        let (mut sum, mut squares) = (0.0_f32, 0.0_f32);
+        for &difficulty in heads {
+            let logit = profile.bias - profile.slope * kept * difficulty + deviation;
+            let quality = sigmoid(profile.calibration.slope * logit + profile.calibration.offset);
+            sum += quality;
+            squares += quality * quality;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a handful of heads")]
+        let count = heads.len() as f32;
+        let mean = sum / count;
+        let spread = (squares / count - mean * mean).max(0.0);
+        let far = (1.0 - near) * parameters.prior_sd;
+        (mean, (spread + far * far).sqrt())
+    }
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
