@@ -45,8 +45,8 @@ def test_labels_of_a_file_are_equally_frequent_and_not_told_by_length(path: Path
     found = of(path)
     counts = Counter(prompt.labels[0] for prompt in found)
     assert all(0.18 * len(found) <= counts[label] <= 0.22 * len(found) for label in prompts.LABELS)
-    limit = 0.15 if len(found) >= LARGE else 0.25
-    told = prompts.spearman([len(prompt.text) for prompt in found], [prompt.label for prompt in found])
+    limit = 0.1 if len(found) >= LARGE else prompts.LENGTH_LIMIT
+    told = prompts.spearman([len(prompt.text) for prompt in found], [prompt.labels[0] for prompt in found])
     assert abs(told) <= limit
 
 

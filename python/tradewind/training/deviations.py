@@ -1,7 +1,7 @@
 """What tells models apart beyond ability: a deviation by topic with shrinkage, and a small latent of the text.
 
-Both act in logit space on top of bias_m − δ(x), both see the text alone: surface features in this part choose
-worse models off the training data (notes of DESIGN §4).
+Both act in logit space on top of bias_m − δ(x). The latent sees the text alone: surface features there choose worse models off
+the training data (notes of DESIGN §4). Topics see them too: a question's form helps to tell its task.
 """
 
 from __future__ import annotations

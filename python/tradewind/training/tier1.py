@@ -120,12 +120,12 @@ def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator,
 
 def fit_topics(corpus: Corpus, centre: Singles, settings: Settings, rng: np.random.Generator) -> Topics:
     """The classifier of all sets' topics and one more for chat, from both forms of each question."""
-    parts = [(x, named) for m in corpus.materials for named in (topics.names(m, centre),) for x in (m.x, m.other)]
-    tasks, label = np.unique(np.concatenate([named for _, named in parts]), return_inverse=True)
+    named = [np.tile(topics.names(material, centre), 2) for material in corpus.materials]
+    tasks, label = np.unique(np.concatenate(named), return_inverse=True)
     label = np.concatenate([label, np.full(len(corpus.own.labels), len(tasks))])
-    gain = np.ones(corpus.own.x.shape[1], np.float32)
+    x = np.concatenate([*(form for m in corpus.materials for form in (m.x, m.other)), corpus.own.x])
+    gain = np.ones(x.shape[1], np.float32)
     gain[: corpus.encoder.dimensions] = np.sqrt(corpus.encoder.dimensions)
-    x = np.concatenate([*(part for part, _ in parts), corpus.own.x])
     chat = label == len(tasks)
     weight = np.where(chat, settings.chat_share * (~chat).sum() / max(chat.sum(), 1), 1.0).astype(np.float32)
     return topics.fit(x, label, weight, len(tasks) + 1, gain, settings.topics, rng)
