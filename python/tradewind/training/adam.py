@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,14 @@ Values = Mapping[str, npt.NDArray[Any]]
 FIRST, SECOND = 0.9, 0.999
 """β1 and β2."""
 EPSILON = 1e-8
+
+
+def minibatches(count: int, size: int, epochs: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
+    """Rows of each step: every epoch all of them, shuffled anew when it begins."""
+    for _ in range(epochs):
+        order = rng.permutation(count)
+        for start in range(0, count, size):
+            yield order[start : start + size]
 
 
 class Adam:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training.adam import Adam
+from tradewind.training.adam import Adam, minibatches
 
 Floats = npt.NDArray[np.float32]
 
@@ -121,20 +121,17 @@ def fit(
     drawn = rng.poisson(1.0, (len(groups), heads)).astype(np.float32)[group]
     adam = Adam(weight)
     total = settings.epochs * -(-len(answers) // settings.batch)
-    for _ in range(settings.epochs):
-        order = rng.permutation(len(answers))
-        for start in range(0, len(order), settings.batch):
-            rows = order[start : start + settings.batch]
-            batch = x[rows]
-            if settings.dropout:
-                batch = batch * (rng.random(batch.shape, dtype=np.float32) >= settings.dropout) / (1 - settings.dropout)
-            gradient = _gradient(weight, batch, answers, rows, drawn[rows])
-            gradient["hidden"] *= mask
-            for name, update in adam.updates(gradient).items():
-                shrink = settings.decay if name in ("hidden", "out") else 0.0
-                weight[name] -= np.float32(adam.rate(settings.rate, total)) * (update + np.float32(shrink) * weight[name])
-            if progress and adam.step % 50 == 0:
-                progress(adam.step, total)
+    for rows in minibatches(len(answers), settings.batch, settings.epochs, rng):
+        batch = x[rows]
+        if settings.dropout:
+            batch = batch * (rng.random(batch.shape, dtype=np.float32) >= settings.dropout) / (1 - settings.dropout)
+        gradient = _gradient(weight, batch, answers, rows, drawn[rows])
+        gradient["hidden"] *= mask
+        for name, update in adam.updates(gradient).items():
+            shrink = settings.decay if name in ("hidden", "out") else 0.0
+            weight[name] -= np.float32(adam.rate(settings.rate, total)) * (update + np.float32(shrink) * weight[name])
+        if progress and adam.step % 50 == 0:
+            progress(adam.step, total)
     out = np.zeros((heads * width, heads), np.float32)
     for head in range(heads):
         out[head * width : (head + 1) * width, head] = weight["out"][head]

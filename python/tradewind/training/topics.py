@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training.adam import Adam
+from tradewind.training.adam import Adam, minibatches
 from tradewind.training.corpus import Material
 from tradewind.training.scale import SAME_TASK
 
@@ -89,15 +89,12 @@ def fit(
     }
     adam = Adam(value)
     total = settings.epochs * -(-len(x) // settings.batch)
-    for _ in range(settings.epochs):
-        order = rng.permutation(len(x))
-        for start in range(0, len(order), settings.batch):
-            rows = order[start : start + settings.batch]
-            gradient = _gradient(value, x[rows], label[rows], weight[rows], settings, rng)
-            for name, update in adam.updates(gradient).items():
-                shrink = np.float32(0.0 if name.endswith("bias") else settings.decay)
-                rate = np.float32(adam.rate(settings.rate, total))
-                value[name] -= rate * (update.astype(np.float32) + shrink * value[name])
+    for rows in minibatches(len(x), settings.batch, settings.epochs, rng):
+        gradient = _gradient(value, x[rows], label[rows], weight[rows], settings, rng)
+        for name, update in adam.updates(gradient).items():
+            shrink = np.float32(0.0 if name.endswith("bias") else settings.decay)
+            rate = np.float32(adam.rate(settings.rate, total))
+            value[name] -= rate * (update.astype(np.float32) + shrink * value[name])
     return Topics((value["hidden"] * gain[:, None]).astype(np.float32), value["hidden_bias"], value["out"], value["out_bias"])
 
 
