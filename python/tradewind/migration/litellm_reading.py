@@ -18,6 +18,16 @@ _EXACT = Context(prec=80)
 _MERGE = "<<"
 
 
+class LeftOut(Exception):
+    """Why a deployment cannot be a model."""
+
+    def __init__(self, path: Path, message: str, accepted: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+        self.message = message
+        self.accepted = accepted
+
+
 class Reading:
     """A configuration, and what became of its parts."""
 
