@@ -44,7 +44,7 @@ def kill_controller(story: Story) -> None:
         containers.restarted(story, victim, "controller", 90)
     story.tell("an edit made at that moment is Programmed after", f"{took:.1f} s")
     story.tell("calls meanwhile", str(load.result))
-    assert load.result.lost == 0, f"calls were lost without the controller: {load.result}"
+    assert load.result.failed == 0, f"calls failed without the controller: {load.result}"
 
 
 def kill_node(story: Story) -> None:
@@ -90,7 +90,7 @@ def kill_kubelet(story: Story) -> None:
         took = story.edit()
     story.tell(f"away for {OUTAGE_S:.0f} s; an edit after that is Programmed after", f"{took:.1f} s")
     story.tell("calls meanwhile", str(load.result))
-    assert load.result.lost == 0, f"calls were lost without a kubelet: {load.result}"
+    assert load.result.failed == 0, f"calls failed without a kubelet: {load.result}"
     assert _all_restarts(story) == before, "containers were started again"
 
 
@@ -106,7 +106,7 @@ def kill_api_server(story: Story) -> None:
         took = story.edit()
     story.tell(f"away for {OUTAGE_S:.0f} s; an edit after that is Programmed after", f"{took:.1f} s")
     story.tell("calls meanwhile", str(load.result))
-    assert load.result.lost == 0, f"calls were lost without the API server: {load.result}"
+    assert load.result.failed == 0, f"calls failed without the API server: {load.result}"
     assert _all_restarts(story) == before, "containers were started again"
 
 
