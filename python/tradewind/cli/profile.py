@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +23,33 @@ if TYPE_CHECKING:
     from tradewind.training.prices import Price
     from tradewind.training.profiling import Answered, Frozen
 
+SOURCES = ("--upstream", "--from-outcomes", "--like", "--by-analogy")
+"""The flags that say where a profile comes from."""
+
+READ_WITH = {
+    ("--upstream",): (
+        "--model",
+        "--api-key-env",
+        "--anchors",
+        "--answers",
+        "--concurrency",
+        "--max-tokens",
+        "--timeout-s",
+        "--max-usd",
+        "--yes",
+        "--judge",
+        "--judge-model",
+    ),
+    ("--judge",): ("--judge-key-env", "--judge-price"),
+    ("--upstream", "--from-outcomes"): ("--linked",),
+    ("--upstream", "--from-outcomes", "--by-analogy"): ("--price", "--prices"),
+    ("--configmap",): ("--namespace",),
+}
+"""By flags of which one is needed: the flags that nothing reads without it."""
+
 
 def profile(
+    context: typer.Context,
     model: Annotated[str | None, typer.Argument(help="Name of the model; its profile may be called so in pools.")] = None,
     upstream: Annotated[
         str | None,
@@ -91,11 +116,7 @@ def profile(
         return
     if model is None:
         raise UsageError("no MODEL is given; `--list` shows those that are known")
-    source = _source(upstream=upstream, from_outcomes=from_outcomes, like=like, by_analogy=by_analogy)
-    if linked and upstream is None and from_outcomes is None:
-        raise UsageError(
-            "--linked ties the model's own answers to a scale; expected --upstream or --from-outcomes with it", "--linked"
-        )
+    source = _source(_given(context))
     known_prices, own_price = _prices(model, price, prices)
     expected = _expected(model, like, own_price, known_prices, artifact)
     answered = _outcomes(limit) if from_outcomes is not None else _kept(anchors, limit, judge_model)
@@ -128,12 +149,21 @@ def profile(
     raise typer.Exit(1 if facts.get("missing") else 0)
 
 
-def _source(**given: object) -> str:
-    """The one flag that says where the profile comes from."""
-    flags = {name: "--" + name.replace("_", "-") for name in given}
-    used = [flags[name] for name, value in given.items() if value]
+def _given(context: typer.Context) -> set[str]:
+    """The flags on the command line."""
+    sources = {parameter.opts[0]: context.get_parameter_source(str(parameter.name)) for parameter in context.command.params}
+    return {flag for flag, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def _source(given: Set[str]) -> str:
+    """Where the profile comes from. Raises `UsageError` unless one flag says so, and it reads all the others."""
+    used = [flag for flag in SOURCES if flag in given]
     if len(used) != 1:
-        raise UsageError(f"expected one of {', '.join(flags.values())}; found {' and '.join(used) or 'none'}")
+        raise UsageError(f"expected one of {', '.join(SOURCES)}; found {' and '.join(used) or 'none'}")
+    for needed, flags in READ_WITH.items():
+        flag = next((flag for flag in flags if flag in given), None)
+        if flag is not None and given.isdisjoint(needed):
+            raise UsageError(f"{flag} says nothing here; expected {' or '.join(needed)} with it", flag)
     return used[0].removeprefix("--")
 
 
