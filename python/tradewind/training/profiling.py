@@ -116,7 +116,7 @@ def fit(frozen: Frozen, answered: Answered, expected: Expected, linked: Mapping[
     prediction = frozen.predict(answered.texts)
     answers = profiles.seen(frozen.parameters, prediction, answered.score, answered.output_tokens)
     offset, scale_sd = _link(frozen, linked or {})
-    common = production.common_clusters(frozen.known, prediction)
+    common = production.mean_clusters(frozen.known, prediction)
     found = profiles.fresh(answers, expected.profile.bias, offset, common, production.CLUSTER_SD)
     if np.isnan(answered.output_tokens).all():
         found = replace(found, length=expected.profile.length)
