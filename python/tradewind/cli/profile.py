@@ -119,8 +119,7 @@ def profile(
     source = _source(_given(context))
     known_prices, own_price = _prices(model, price, prices)
     expected = _expected(model, like, own_price, known_prices, artifact)
-    answered = _outcomes(limit) if from_outcomes is not None else _kept(anchors, limit, judge_model)
-    ties = _linked(linked or [], artifact, answered)
+    ties: dict[str, Answered] = {}
     facts: dict[str, Any] = {}
     if upstream is not None:
         from tradewind.training import interview
@@ -128,10 +127,13 @@ def profile(
         party = _party(upstream, name or model, api_key_env, own_price, max_tokens, timeout_s)
         referee = _judge(judge, judge_model, judge_key_env, judge_price, timeout_s)
         chosen = _anchors(anchors, limit, referee is not None)
+        ties = _linked(linked or [], artifact, _kept(chosen, judge_model))
         file = answers or Path(f"{_file_name(model)}.answers.jsonl")
         held = _interview(frozen, chosen, file, interview.Terms(party, referee, max_usd, concurrency), yes)
         found, facts = profiling.fit(frozen, held.answered, expected, ties), held.document()
     elif from_outcomes is not None:
+        answered = _outcomes(limit)
+        ties = _linked(linked or [], artifact, answered)
         found = profiling.fit(frozen, answered(from_outcomes), expected, ties)
     else:
         found = profiling.assume(frozen, expected, [anchor.text for anchor in _shipped(limit)])
@@ -288,12 +290,12 @@ def _outcomes(limit: int) -> Callable[[Path], Answered]:
     return lambda file: user_outcomes.read(file, limit)
 
 
-def _kept(own: Path | None, limit: int, judge: str | None) -> Callable[[Path], Answered]:
+def _kept(chosen: Sequence[Anchor], judge: str | None) -> Callable[[Path], Answered]:
     """Reads and scores answers that this command has kept, whatever the upstream called the model."""
     from tradewind.training import interview
     from tradewind.training.transcript import Transcript
 
-    return lambda file: interview.scored(_anchors(own, limit, judge is not None), Transcript(file, None), judge).answered
+    return lambda file: interview.scored(chosen, Transcript(file, None), judge).answered
 
 
 def _interview(frozen: Frozen, chosen: Sequence[Anchor], file: Path, terms: Terms, yes: bool) -> Interviewed:
@@ -312,7 +314,7 @@ def _interview(frozen: Frozen, chosen: Sequence[Anchor], file: Path, terms: Term
     with Progress() as progress:
         held = interview.hold(chosen, transcript, terms, progress.say)
         progress.end()
-    if not held.anchors:
+    if not len(held.answered):
         raise UpstreamStatus("upstream_status", f"no prompt was answered: {next(iter(held.missing.values()))}")
     if held.missing:
         words = f"{len(held.missing)} of {len(chosen)} prompts have no score ({next(iter(held.missing.values()))})"
