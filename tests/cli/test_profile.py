@@ -17,6 +17,7 @@ import jsonschema
 import numpy as np
 import pytest
 import referencing
+import typer
 import yaml
 from referencing.jsonschema import DRAFT202012
 
@@ -24,6 +25,8 @@ import answering
 import children
 from commands import Tradewind
 from tradewind.artifacts import schemas
+from tradewind.cli import profile
+from tradewind.cli.app import application
 from tradewind.training import anchors, sandbox
 
 LIMIT = 130
@@ -206,6 +209,12 @@ def test_the_catalogue_is_shown(tradewind: Tradewind) -> None:
     assert "…" not in table
 
 
+def test_what_a_flag_is_read_with_are_flags_of_the_command() -> None:
+    options = {flag for parameter in typer.main.get_group(application()).commands["profile"].params for flag in parameter.opts}
+    assert options >= {flag for row in profile.READ_WITH.items() for flags in row for flag in flags}
+    assert options >= set(profile.SOURCES)
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -223,6 +232,16 @@ def test_the_catalogue_is_shown(tradewind: Tradewind) -> None:
         (("new", "--by-analogy", "--configmap", "Not A Name"), "metadata.name"),
         (("new", "--from-outcomes", "nowhere.csv", "--linked", "gpt-4o"), "expected KNOWN=FILE"),
         (("new", "--by-analogy", "--linked", "gpt-4o=x"), "expected --upstream or --from-outcomes with it"),
+        (("new", "--by-analogy", "--answers", "x"), "--answers says nothing here; expected --upstream with it"),
+        (("new", "--from-outcomes", "x.csv", "--concurrency", "8"), "--concurrency says nothing here; expected --upstream"),
+        (("new", "--from-outcomes", "x.csv", "--max-usd", "1"), "--max-usd says nothing here; expected --upstream"),
+        (
+            ("new", "--by-analogy", "--judge", "http://y", "--judge-model", "j"),
+            "--judge says nothing here; expected --upstream",
+        ),
+        (("new", "--upstream", "http://x", "--judge-price", "1:2"), "--judge-price says nothing here; expected --judge"),
+        (("new", "--like", "gpt-4o", "--price", "1:2"), "expected --upstream or --from-outcomes or --by-analogy with it"),
+        (("new", "--by-analogy", "--namespace", "ml"), "--namespace says nothing here; expected --configmap with it"),
     ],
 )
 def test_wrong_usage_says_what_is_right(

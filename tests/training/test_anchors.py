@@ -112,6 +112,7 @@ def test_a_larger_limit_adds_to_a_smaller_one_and_both_are_spread() -> None:
         ('{"text": "x", "domain": null}', "`domain` is None; expected a text"),
         ('{"text": "x", "level": 6}', "`level` is 6; expected 1 to 5"),
         ('{"text": "x", "answer": 1, "kind": "numeric", "tolerance": "1"}', "`tolerance` is '1'; expected a number from 0"),
+        ('{"text": "x", "tests": {"function": "f", "cases": []}}', "has `tests`, which only kind `code` has"),
         ("", "holds no anchor"),
     ],
 )

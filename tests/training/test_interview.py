@@ -189,6 +189,12 @@ def test_answers_are_scored_and_not_asked_for_again(tmp_path: Path) -> None:
     assert len(second.answered) == len(ANCHORS)
 
 
+def test_the_folder_of_the_answers_is_made_where_there_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "folder" / "answers.jsonl"
+    assert hold(solve, file).missing == {}
+    assert len(file.read_text().splitlines()) == len(ANCHORS)
+
+
 def test_a_line_that_a_kill_cut_off_is_asked_again(tmp_path: Path) -> None:
     file = tmp_path / "answers.jsonl"
     hold(solve, file)

@@ -55,6 +55,8 @@ def test_one_bad_call_does_not_spoil_the_others() -> None:
         ("while True: pass", "ended with status"),
         ("return f()", "RecursionError"),
         ("import os; os.write(1, b'[]'); os._exit(0)", "ended with status"),
+        ("import os; os.putenv('A', 'b')", "PermissionError"),
+        ("import os, sys; sys.modules['__main__'].REFUSED_EVENTS = (); os.putenv('A', 'b')", "PermissionError"),
         ("import sys; sys.exit(0)", "SystemExit"),
     ],
 )

@@ -18,7 +18,7 @@ from tradewind.bootstrap import Interval
 from tradewind.calibration import dials, inputs, savings
 from tradewind.calibration.deciding import REFUSED, Decided, Floats, Ints, choices, picked, tabulate
 from tradewind.calibration.dial import Dial, turned
-from tradewind.calibration.goals import Goal, Pool, Share
+from tradewind.calibration.goals import Goal, Pool, QualityFloor, Saving, Share
 from tradewind.calibration.inputs import Inputs, Prepared
 from tradewind.calibration.ladder import BILLIONTHS, Ladder, decimal, shortest
 from tradewind.calibration.log import Unusable
@@ -226,25 +226,23 @@ def _now(prepared: Prepared, pool: Pool) -> Ints:
 
 def figures(pool: Pool, columns: Ints, goal: Goal, seed: int) -> dict[str, Any]:
     """What a choice of models comes to: share of calls, cost, what is saved, quality; intervals hold the setting fixed."""
-    share = goal if isinstance(goal, Share) else Share(0.0)
+    share, saving, quality = goal if isinstance(goal, Share) else Share(0.0), Saving(0.0), QualityFloor(0.0)
     rows = np.arange(len(columns))
-    before = np.where(pool.comparable, pool.decided.cost_nanousd[:, pool.baseline], 0.0)
-    cost = picked(pool.decided.cost_nanousd, columns)
     table = np.column_stack(
         [
             share.part(pool, rows, columns),
-            cost,
-            before,
-            np.where(pool.comparable, cost, 0.0),
-            picked(pool.decided.quality, columns),
+            picked(pool.decided.cost_nanousd, columns),
+            saving.part(pool, rows, columns),
+            saving.whole(pool),
+            quality.part(pool, rows, columns),
         ]
     )
-    shared, spent, always, instead, good = bootstrap.sums(table, seed).T
+    shared, spent, spared, always, good = bootstrap.sums(table, seed).T
     n = len(columns)
     found: dict[str, Floats] = {
         "share": shared / n,
         "cost_usd": spent / 1e9,
-        "saved": bootstrap.ratio(always - instead, always),
+        "saved": bootstrap.ratio(spared, always),
         "quality": good / n,
     }
     refused = int((columns == REFUSED).sum())

@@ -118,7 +118,7 @@ class Decided:
 
     def column(self, name: str) -> int:
         """Of the model called so, by its id or by its name within its pool."""
-        found = [at for at, id in enumerate(self.models) if name in (id, id.split("/", 2)[2])]
+        found = [at for at, model in enumerate(self.models) if called(model, name)]
         if len(found) > 1:
             raise UsageError(f"several pools have a model `{name}`; expected one of {', '.join(self.models)}", name)
         if not found:
@@ -157,6 +157,11 @@ def tabulate(plan: PlanSource, calls: Sequence[Call], answers: Iterable[Mapping[
             kept.append(call)
             rows.append(_row(answer, columns))
     return _decided(models, kept, rows), unusable
+
+
+def called(model: str, name: str) -> bool:
+    """Whether a model, `namespace/pool/name`, is meant by this id or name within its pool."""
+    return name in (model, model.split("/", 2)[2])
 
 
 def choices(models: Sequence[str], answers: Iterable[Mapping[str, Any]]) -> Ints:

@@ -12,7 +12,7 @@ import numpy as np
 from tradewind import bootstrap, core
 from tradewind.artifacts.plan import PlanSource
 from tradewind.calibration import dials, inputs
-from tradewind.calibration.deciding import Decided, Floats, Ints, picked, tabulate
+from tradewind.calibration.deciding import Decided, Floats, Ints, called, picked, tabulate
 from tradewind.calibration.dial import turned
 from tradewind.calibration.inputs import Inputs, Prepared
 from tradewind.calibration.ladder import BILLIONTHS, Ladder
@@ -120,10 +120,10 @@ def observed(prepared: Prepared, decided: Decided, given: Inputs) -> dict[str, A
 
     `None` where nothing is told.
     """
-    planner = core.Planner(prepared.plan.to_json(), list(prepared.decider.predictors), given.executor)
     told = [(row, call.observed) for row, call in enumerate(decided.calls) if call.observed is not None]
     if not told:
         return None
+    planner = core.Planner(prepared.plan.to_json(), list(prepared.decider.predictors), given.executor)
     cost = forecast = 0.0
     compared = 0
     for row, seen in told:
@@ -143,9 +143,7 @@ def observed(prepared: Prepared, decided: Decided, given: Inputs) -> dict[str, A
 def candidate(decided: Decided, row: int, name: str) -> int | None:
     """Column of a call's candidate by id or name; `None` where there is none, or more than one."""
     found = [
-        column
-        for column in np.flatnonzero(~np.isnan(decided.quality[row])).tolist()
-        if name in (decided.models[column], decided.models[column].split("/", 2)[2])
+        column for column in np.flatnonzero(~np.isnan(decided.quality[row])).tolist() if called(decided.models[column], name)
     ]
     return found[0] if len(found) == 1 else None
 

@@ -9,7 +9,7 @@ import typer
 from tradewind.cli import options, output
 from tradewind.cli.fraction import fraction
 from tradewind.cli.options import Executor
-from tradewind.cli.savings import dollars, left_out, percent, quality, went_to
+from tradewind.cli.savings import dollars, left_out, percent, quality, short, went_to
 from tradewind.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def before_and_after(document: dict[str, Any]) -> Table:
     from rich.table import Table
 
     then, now = document["achieved"], document["now"]
-    against = document["baseline"].split("/", 2)[2]
+    against = short(document["baseline"])
     table = Table("", f"now: {now['value']:g}", f"at {document['value']}", title=f"{document['n']} calls", title_justify="left")
     of = document["goal"]["of"]
     table.add_row(f"share of {of}" if of else "share not of the cheapest", percent(now["share"]), percent(then["share"]))

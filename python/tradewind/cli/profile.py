@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,8 +23,33 @@ if TYPE_CHECKING:
     from tradewind.training.prices import Price
     from tradewind.training.profiling import Answered, Frozen
 
+SOURCES = ("--upstream", "--from-outcomes", "--like", "--by-analogy")
+"""The flags that say where a profile comes from."""
+
+READ_WITH = {
+    ("--upstream",): (
+        "--model",
+        "--api-key-env",
+        "--anchors",
+        "--answers",
+        "--concurrency",
+        "--max-tokens",
+        "--timeout-s",
+        "--max-usd",
+        "--yes",
+        "--judge",
+        "--judge-model",
+    ),
+    ("--judge",): ("--judge-key-env", "--judge-price"),
+    ("--upstream", "--from-outcomes"): ("--linked",),
+    ("--upstream", "--from-outcomes", "--by-analogy"): ("--price", "--prices"),
+    ("--configmap",): ("--namespace",),
+}
+"""By flags of which one is needed: the flags that nothing reads without it."""
+
 
 def profile(
+    context: typer.Context,
     model: Annotated[str | None, typer.Argument(help="Name of the model; its profile may be called so in pools.")] = None,
     upstream: Annotated[
         str | None,
@@ -91,15 +116,10 @@ def profile(
         return
     if model is None:
         raise UsageError("no MODEL is given; `--list` shows those that are known")
-    source = _source(upstream=upstream, from_outcomes=from_outcomes, like=like, by_analogy=by_analogy)
-    if linked and upstream is None and from_outcomes is None:
-        raise UsageError(
-            "--linked ties the model's own answers to a scale; expected --upstream or --from-outcomes with it", "--linked"
-        )
+    source = _source(_given(context))
     known_prices, own_price = _prices(model, price, prices)
     expected = _expected(model, like, own_price, known_prices, artifact)
-    answered = _outcomes(limit) if from_outcomes is not None else _kept(anchors, limit, judge_model)
-    ties = _linked(linked or [], artifact, answered)
+    ties: dict[str, Answered] = {}
     facts: dict[str, Any] = {}
     if upstream is not None:
         from tradewind.training import interview
@@ -107,10 +127,13 @@ def profile(
         party = _party(upstream, name or model, api_key_env, own_price, max_tokens, timeout_s)
         referee = _judge(judge, judge_model, judge_key_env, judge_price, timeout_s)
         chosen = _anchors(anchors, limit, referee is not None)
+        ties = _linked(linked or [], artifact, _kept(chosen, judge_model))
         file = answers or Path(f"{_file_name(model)}.answers.jsonl")
         held = _interview(frozen, chosen, file, interview.Terms(party, referee, max_usd, concurrency), yes)
         found, facts = profiling.fit(frozen, held.answered, expected, ties), held.document()
     elif from_outcomes is not None:
+        answered = _outcomes(limit)
+        ties = _linked(linked or [], artifact, answered)
         found = profiling.fit(frozen, answered(from_outcomes), expected, ties)
     else:
         found = profiling.assume(frozen, expected, [anchor.text for anchor in _shipped(limit)])
@@ -128,12 +151,21 @@ def profile(
     raise typer.Exit(1 if facts.get("missing") else 0)
 
 
-def _source(**given: object) -> str:
-    """The one flag that says where the profile comes from."""
-    flags = {name: "--" + name.replace("_", "-") for name in given}
-    used = [flags[name] for name, value in given.items() if value]
+def _given(context: typer.Context) -> set[str]:
+    """The flags on the command line."""
+    sources = {parameter.opts[0]: context.get_parameter_source(str(parameter.name)) for parameter in context.command.params}
+    return {flag for flag, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def _source(given: Set[str]) -> str:
+    """Where the profile comes from. Raises `UsageError` unless one flag says so, and it reads all the others."""
+    used = [flag for flag in SOURCES if flag in given]
     if len(used) != 1:
-        raise UsageError(f"expected one of {', '.join(flags.values())}; found {' and '.join(used) or 'none'}")
+        raise UsageError(f"expected one of {', '.join(SOURCES)}; found {' and '.join(used) or 'none'}")
+    for needed, flags in READ_WITH.items():
+        flag = next((flag for flag in flags if flag in given), None)
+        if flag is not None and given.isdisjoint(needed):
+            raise UsageError(f"{flag} says nothing here; expected {' or '.join(needed)} with it", flag)
     return used[0].removeprefix("--")
 
 
@@ -258,12 +290,12 @@ def _outcomes(limit: int) -> Callable[[Path], Answered]:
     return lambda file: user_outcomes.read(file, limit)
 
 
-def _kept(own: Path | None, limit: int, judge: str | None) -> Callable[[Path], Answered]:
+def _kept(chosen: Sequence[Anchor], judge: str | None) -> Callable[[Path], Answered]:
     """Reads and scores answers that this command has kept, whatever the upstream called the model."""
     from tradewind.training import interview
     from tradewind.training.transcript import Transcript
 
-    return lambda file: interview.scored(_anchors(own, limit, judge is not None), Transcript(file, None), judge).answered
+    return lambda file: interview.scored(chosen, Transcript(file, None), judge).answered
 
 
 def _interview(frozen: Frozen, chosen: Sequence[Anchor], file: Path, terms: Terms, yes: bool) -> Interviewed:
@@ -282,7 +314,7 @@ def _interview(frozen: Frozen, chosen: Sequence[Anchor], file: Path, terms: Term
     with Progress() as progress:
         held = interview.hold(chosen, transcript, terms, progress.say)
         progress.end()
-    if not held.anchors:
+    if not len(held.answered):
         raise UpstreamStatus("upstream_status", f"no prompt was answered: {next(iter(held.missing.values()))}")
     if held.missing:
         words = f"{len(held.missing)} of {len(chosen)} prompts have no score ({next(iter(held.missing.values()))})"

@@ -50,7 +50,7 @@ def show(document: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = output.tables()
-    name = _name(document["baseline"])
+    name = short(document["baseline"])
     table = Table("", f"always {name}", "routed", "difference", title=f"{document['n']} calls", title_justify="left")
     table.add_row(
         "cost",
@@ -95,14 +95,14 @@ def curve_table(curve: list[dict[str, Any]]) -> Table:
             f"${row['routed_cost_usd']['value']:.6f}",
             percent(row["saved"]),
             quality(row["routed_quality"]),
-            f"{_name(most['model'])} {most['share']:.0%}",
+            f"{short(most['model'])} {most['share']:.0%}",
         )
     return table
 
 
 def sentences(document: dict[str, Any]) -> list[str]:
     """What the tables mean, and what they do not."""
-    name, cannot, seen = _name(document["baseline"]), document["baseline_cannot"], document["observed"]
+    name, cannot, seen = short(document["baseline"]), document["baseline_cannot"], document["observed"]
     said = [summary(document, name), *(policy(row) for row in document["policies"])]
     if cannot["n"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in cannot["reasons"].items())
@@ -171,5 +171,6 @@ def _with(interval: dict[str, float | None], written: Callable[[float], str]) ->
     return written(value) if low is None or high is None else f"{written(value)} ({written(low)} to {written(high)})"
 
 
-def _name(model: str) -> str:
+def short(model: str) -> str:
+    """`name` of `namespace/pool/name`."""
     return model.split("/", 2)[2]

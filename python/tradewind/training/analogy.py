@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tradewind.artifacts.plan import Length, Profile
-from tradewind.training import names
+from tradewind.training import catalogue, names
 from tradewind.training.prices import Price
 
 Floats = npt.NDArray[np.float64]
@@ -66,10 +66,7 @@ def likeness(name: str, price: Price | None) -> Likeness:
 
 def originals(known: Mapping[str, Profile]) -> dict[str, Profile]:
     """Each profile once, under the first of its names that is no alias."""
-    found: dict[Profile, str] = {}
-    for name in sorted(known, key=lambda name: (name in names.ALIASES, name)):
-        found.setdefault(known[name], name)
-    return {name: profile for profile, name in found.items()}
+    return {first: profile for profile, (first, *_) in catalogue.names_of(known).items()}
 
 
 def expect(name: str, price: Price | None, known: Mapping[str, Profile], prices: Mapping[str, Price]) -> Expected:
@@ -88,12 +85,7 @@ def expect(name: str, price: Price | None, known: Mapping[str, Profile], prices:
 def like(model: str, known: Mapping[str, Profile]) -> Expected:
     """The profile of one known model, as if its answers were another's. Raises `KeyError`."""
     _, own_sd = _fit([likeness(other, None) for other in known], np.array([each.bias for each in known.values()]))
-    given = known[model]
-    return Expected(
-        Profile(given.bias, given.slope, given.latent, given.clusters, given.calibration, given.length),
-        float(np.sqrt(2) * own_sd),
-        (model,),
-    )
+    return Expected(replace(known[model], answers=0), float(np.sqrt(2) * own_sd), (model,))
 
 
 def _regress(known: Sequence[Likeness], bias: Floats, wanted: Likeness) -> tuple[float, float]:

@@ -82,7 +82,10 @@ def _anchor(line: str, number: int, place: str) -> Anchor:
     if unknown:
         raise UsageError(f"{place} has `{unknown[0]}`; known are {listed(sorted(FIELDS))}", place)
     _check(given, place)
-    answer = given.pop("tests", None) if given.get("kind") == "code" else given.get("answer")
+    is_code = given.get("kind") == "code"
+    if "tests" in given and not is_code:
+        raise UsageError(f"{place} has `tests`, which only kind `code` has; expected `answer`, or nothing", place)
+    answer = given.pop("tests", None) if is_code else given.get("answer")
     kind = given.pop("kind", "open" if answer is None else "exact")
     return Anchor(**{"id": f"line-{number}", **given, "kind": kind, "answer": answer})
 

@@ -53,9 +53,7 @@ def entries(artifact: Artifact, parameters: Parameters, anchors: Prediction) -> 
     """The catalogue of a predictor, best first."""
     licences = {each["set"]: each["licence"] for each in artifact.manifest.get("data", [])}
     told = artifact.manifest.get("catalogue", {})
-    named: dict[Profile, list[str]] = {}
-    for name in sorted(artifact.profiles, key=lambda name: (name in names.ALIASES, name)):
-        named.setdefault(artifact.profiles[name], []).append(name)
+    named = names_of(artifact.profiles)
     quality = forecast.quality(anchors, parameters, list(named))[0].mean(axis=0)
     found = [
         Known(
@@ -69,6 +67,14 @@ def entries(artifact: Artifact, parameters: Parameters, anchors: Prediction) -> 
         for (profile, (first, *aliases)), mean in zip(named.items(), quality, strict=True)
     ]
     return sorted(found, key=lambda each: (-each.quality, each.name))
+
+
+def names_of(known: Mapping[str, Profile]) -> dict[Profile, list[str]]:
+    """All names of each profile, aliases last."""
+    found: dict[Profile, list[str]] = {}
+    for name in sorted(known, key=lambda name: (name in names.ALIASES, name)):
+        found.setdefault(known[name], []).append(name)
+    return found
 
 
 def profile(name: str, known: Mapping[str, Profile]) -> Profile:

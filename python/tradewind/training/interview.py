@@ -77,9 +77,8 @@ class Estimate:
 class Interviewed:
     """What came of it."""
 
-    anchors: tuple[Anchor, ...]
-    """Those with a score, in the order of the scores."""
     answered: Answered
+    """The anchors that have a score, in their order."""
     cut_off: int
     """Answers that reached the limit of tokens."""
     missing: Mapping[str, str]
@@ -142,7 +141,6 @@ def scored(
             cut_off += reply.finish == "length"
         say("scoring", done, len(anchors))
     return Interviewed(
-        anchors=tuple(anchor for anchor, _, _ in cells),
         answered=Answered(
             texts=tuple(anchor.text for anchor, _, _ in cells),
             score=np.array([score for _, score, _ in cells]),

@@ -19,7 +19,7 @@ _NAMED = re.compile(
 _OUT_OF = re.compile(r"\b(\d+(?:\.\d+)?)\s*(?:/|out of)\s*(\d+)\b", re.IGNORECASE)
 _BRACKETS = re.compile(r"\[\[\s*(\d+(?:\.\d+)?|yes|no)\s*\]\]", re.IGNORECASE)
 _BARE = re.compile(r"\W*(\d+(?:\.\d+)?|yes|no)\b\W*", re.IGNORECASE)
-_FIRST_WORD = re.compile(r"\W*(yes|no)\b\W", re.IGNORECASE)
+_FIRST_WORD = re.compile(r"\A\W*(yes|no)\b\W", re.IGNORECASE)
 
 
 def question(anchor: Anchor, answer: str) -> str:
@@ -42,12 +42,11 @@ def verdict(said: str) -> float:
 
 
 def _candidates(text: str) -> list[tuple[str, str]]:
-    named = [(value, scale) for value, scale in _NAMED.findall(text)]
     brackets = [(value, "") for value in _BRACKETS.findall(text)]
     lines = [line for line in text.splitlines() if line.strip()]
     bare = [(match.group(1), "") for line in reversed(lines) if (match := _BARE.fullmatch(line))]
-    first = [(match.group(1), "") for match in [_FIRST_WORD.match(text)] if match]
-    return [*brackets[-1:], *named[-1:], *_OUT_OF.findall(text)[-1:], *bare[:1], *first]
+    first = [(value, "") for value in _FIRST_WORD.findall(text)]
+    return [*brackets[-1:], *_NAMED.findall(text)[-1:], *_OUT_OF.findall(text)[-1:], *bare[:1], *first]
 
 
 def _share(value: str, scale: str) -> float | None:

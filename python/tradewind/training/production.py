@@ -62,12 +62,12 @@ def fitted_profiles(graph: bytes, known: Mapping[str, Profile], data: DataSet, n
     offset = profiles.set_offset(anchors, frozen.parameters.deviation_blend)
     abilities = [profile.bias for profile in known.values()]
     expected = float(np.mean(abilities)) if abilities else 0.0
-    common = common_clusters(known, prediction)
+    common = mean_clusters(known, prediction)
     return {name: profiles.fresh(seen(name), expected, offset, common, CLUSTER_SD) for name in names}
 
 
-def common_clusters(known: Mapping[str, Profile], prediction: Prediction) -> Floats:
-    """[T]: what the known models' deviations by topic have in common."""
+def mean_clusters(known: Mapping[str, Profile], prediction: Prediction) -> Floats:
+    """[T]: the mean of the known models' deviations by topic, which is what they have in common."""
     clusters = [profile.clusters for profile in known.values() if profile.clusters]
     found: Floats = np.mean(clusters, axis=0) if clusters else np.zeros(prediction.topics.shape[1])
     return found

@@ -68,16 +68,19 @@ class Common:
 def evidence(parameters: Parameters, prediction: Prediction, data: DataSet, column: int) -> Evidence:
     """The answers of the model in this column of the set."""
     rows = np.flatnonzero(~np.isnan(data.score[:, column]))
-    seen = prediction.take(rows)
-    near = forecast.nearness(seen, parameters)
+    return seen(parameters, prediction.take(rows), data.score[rows, column], data.output_tokens[rows, column])
+
+
+def seen(parameters: Parameters, prediction: Prediction, right: Floats, tokens: Floats) -> Evidence:
+    """Answers to all the questions of a prediction: their scores and tokens, [n] each."""
     return Evidence(
-        right=data.score[rows, column],
-        difficulty=forecast.kept_difficulty(seen, parameters).mean(axis=1),
-        near=near,
-        membership=forecast.membership(seen, parameters),
-        latent=seen.latent,
-        length=seen.length,
-        tokens=data.output_tokens[rows, column],
+        right=right,
+        difficulty=forecast.kept_difficulty(prediction, parameters).mean(axis=1),
+        near=forecast.nearness(prediction, parameters),
+        membership=forecast.membership(prediction, parameters),
+        latent=prediction.latent,
+        length=prediction.length,
+        tokens=tokens,
     )
 
 

@@ -17,7 +17,7 @@ from tradewind.bootstrap import Interval
 from tradewind.training import export, features, forecast, production, profiles
 from tradewind.training.analogy import Expected
 from tradewind.training.forecast import Parameters, Prediction
-from tradewind.training.profiles import Evidence, Posterior
+from tradewind.training.profiles import Posterior
 
 Floats = npt.NDArray[np.float64]
 
@@ -114,9 +114,9 @@ def fit(frozen: Frozen, answered: Answered, expected: Expected, linked: Mapping[
     look (common-item linking; Kolen & Brennan, Test Equating, chapter 6).
     """
     prediction = frozen.predict(answered.texts)
-    answers = _evidence(frozen.parameters, prediction, answered)
+    answers = profiles.seen(frozen.parameters, prediction, answered.score, answered.output_tokens)
     offset, scale_sd = _link(frozen, linked or {})
-    common = production.common_clusters(frozen.known, prediction)
+    common = production.mean_clusters(frozen.known, prediction)
     found = profiles.fresh(answers, expected.profile.bias, offset, common, production.CLUSTER_SD)
     if np.isnan(answered.output_tokens).all():
         found = replace(found, length=expected.profile.length)
@@ -167,19 +167,6 @@ def wilson(score: Floats, z: float) -> Interval:
     return Interval(mean, min(max(low, 0.0), mean), max(min(high, 1.0), mean))
 
 
-def _evidence(parameters: Parameters, prediction: Prediction, answered: Answered) -> Evidence:
-    near = forecast.nearness(prediction, parameters)
-    return Evidence(
-        right=answered.score,
-        difficulty=forecast.kept_difficulty(prediction, parameters).mean(axis=1),
-        near=near,
-        membership=forecast.membership(prediction, parameters),
-        latent=prediction.latent,
-        length=prediction.length,
-        tokens=answered.output_tokens,
-    )
-
-
 def _settled(profile: Profile, expected: float, parameters: Parameters, prediction: Prediction, answered: Answered) -> Profile:
     """With the bias that is most probable under the forecast itself, which averages heads as qualities, not as logits, and adds
     the deviations by topic. Newton's method."""
@@ -194,8 +181,8 @@ def _settled(profile: Profile, expected: float, parameters: Parameters, predicti
 def _link(frozen: Frozen, linked: Mapping[str, Answered]) -> tuple[float, float]:
     """(offset of the prompts, its standard deviation), logits."""
     parts = [
-        (_evidence(frozen.parameters, frozen.predict(answered.texts), answered), frozen.known[name])
-        for name, answered in linked.items()
+        (profiles.seen(frozen.parameters, frozen.predict(each.texts), each.score, each.output_tokens), frozen.known[name])
+        for name, each in linked.items()
     ]
     if not parts:
         return 0.0, profiles.OFFSET_SD

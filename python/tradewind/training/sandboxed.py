@@ -21,21 +21,36 @@ NOT_CONFINED = 70
 """Exit status; the reason is on stdout."""
 
 PRELOADED = (
-    *(
-        "_strptime",
-        "abc",
-        "array",
-        "bisect",
-        "calendar",
-        "cmath",
-        "collections",
-        "collections.abc",
-        "copy",
-        "csv",
-        "dataclasses",
-    ),
-    *("datetime", "decimal", "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "math", "numbers", "operator"),
-    *("random", "re", "statistics", "string", "textwrap", "time", "typing", "unicodedata"),
+    "_strptime",
+    "abc",
+    "array",
+    "bisect",
+    "calendar",
+    "cmath",
+    "collections",
+    "collections.abc",
+    "copy",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "hashlib",
+    "heapq",
+    "itertools",
+    "math",
+    "numbers",
+    "operator",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "textwrap",
+    "time",
+    "typing",
+    "unicodedata",
 )
 """What code may import: afterwards no file can be opened."""
 
@@ -196,7 +211,7 @@ REFUSED_EVENTS = (
 
 def refuse_events() -> None:
     """The second line: the interpreter itself refuses what the filter would."""
-    prefixes = REFUSED_EVENTS
+    prefixes = REFUSED_EVENTS  # Held by the hook: the code can give this module's name another value.
 
     def refuse(event: str, _arguments: Any) -> None:
         if event.startswith(prefixes):

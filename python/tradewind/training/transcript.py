@@ -53,6 +53,7 @@ class Transcript:
 
     def _append(self, anchor: Anchor, said: Mapping[str, Any]) -> None:
         line = {"model": self._model, "anchor": anchor.id, "digest": anchors.digest(anchor), **said}
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
