@@ -94,8 +94,7 @@ class Case:
     @cached_property
     def pair(self) -> tuple[int, int]:
         """(the weak model, the strong one) of a pair."""
-        weak, strong = np.argsort(self.learned.score.mean(axis=0), kind="stable").tolist()
-        return weak, strong
+        return weak_and_strong(self.learned.score)
 
     @cached_property
     def trained(self) -> Points:
@@ -138,6 +137,12 @@ class Case:
     def oracle(self) -> Floats:
         """Mean score of the best answer to each question, [B]."""
         return mean(self.weights, self.tested.score.max(axis=1))
+
+
+def weak_and_strong(score: Floats) -> tuple[int, int]:
+    """Columns of a pair's scores [n, 2] by rising mean; the first of equals is the weak one."""
+    weak, strong = np.argsort(score.mean(axis=0), kind="stable").tolist()
+    return weak, strong
 
 
 def picked(table: Floats, choice: npt.NDArray[np.integer]) -> Floats:
