@@ -263,19 +263,19 @@ class Ground:
     """what operating points are chosen on"""
     weights: Floats
     """[B, n]"""
-    told_here: Routed
-    told_there: Routed
-    """the task mean's choices on both"""
+    told: Case
+    """the task mean's"""
 
     @classmethod
     def of(cls, tested: DataSet, learned: DataSet, seed: int) -> Ground:
         """With draws by the seed."""
         told = task_mean.TaskMean(learned)
-        return cls(tested, learned, bootstrap.draws(len(tested), seed), told.route(tested), told.route(learned))
+        weights = bootstrap.draws(len(tested), seed)
+        return cls(tested, learned, weights, Case(tested, learned, told.route(tested), told.route(learned), weights))
 
     def score(self, here: Routed, there: Routed) -> Scores:
         """All figures of a router that chose so."""
-        return measure(self.tested, self.learned, here, there, self.told_here, self.told_there, self.weights)
+        return measure(Case(self.tested, self.learned, here, there, self.weights, self.told))
 
     def judged(self, here: Routed, there: Routed) -> dict[str, Floats]:
         """Draws of the metrics by which a router is judged, alone."""
