@@ -26,7 +26,6 @@ from tradewind.training import (
     guards,
     prices,
     prompts,
-    report,
     sources,
     splits,
     spread,
@@ -84,6 +83,9 @@ def run(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
         rounds.append(Round(split.name, _play(options, split, tables, evaluated, given, say)))
     document = _document(options, what, rounds)
     if options.report is not None:
+        # matplotlib takes a second to import, which only a report is worth.
+        from tradewind.training import report
+
         say("writing the report")
         report.write(options.report, document, rounds)
     return document
