@@ -40,7 +40,7 @@ class Contestant:
     """whether `build` learns more from the pool's rows than profiles"""
 
     def domain(self, data: DataSet, router: Router) -> str:
-        """`in` if it was trained on other questions of the set, `transfer` if it had of it profiles at most."""
+        """`in` if it was trained on questions of the set, `transfer` if it had of it profiles at most."""
         learned_here = self.learns and not isinstance(router, ProductionRouter)
         return "in" if learned_here or data.name in self.sets else "transfer"
 

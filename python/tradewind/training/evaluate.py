@@ -3,7 +3,7 @@ questions.
 
 Operating points (levels of willingness to pay) are chosen on rows outside the evaluated split and scored
 inside it; so are the Zero router's mixing of single models, the best single model, and which of a pair is the
-strong one.
+strong one. Without a split all of them are chosen on the evaluated rows themselves.
 """
 
 from __future__ import annotations
