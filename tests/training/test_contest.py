@@ -12,6 +12,7 @@ import pytest
 import synthetic
 
 from tradewind.artifacts import schemas
+from tradewind.cli.evaluate import show
 from tradewind.errors import UsageError
 from tradewind.training import contestants, datasets, estimation, evaluate, results, splits, spread
 from tradewind.training.estimators import knn, length, mean, task_mean, tier1
@@ -73,6 +74,19 @@ def test_without_a_split_only_what_needs_no_rows_stands_beside(data: Path) -> No
     scores = check(data, "none", "ours", router=(f"{HERE}:Large",))["sets"]["ours"]
     assert list(scores["routers"]) == [f"{HERE}:Large", "zero", "task_mean"]
     assert scores["domains"] == {f"{HERE}:Large": "transfer", "zero": "in", "task_mean": "in"}
+
+
+def test_people_see_the_first_routers_metrics_and_which_of_them_have_no_value(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no metric, as the share of questions trained on, is not among them."""
+    document = check(data, "none", "ours", router=(f"{HERE}:Large",))
+    show(document)
+    shown = " ".join(capsys.readouterr().out.split())
+    figures = document["sets"]["ours"]["routers"][f"{HERE}:Large"]
+    missing = [name for name, value in figures.items() if value is None]
+    assert shown.endswith(f"no value: {', '.join(missing)}")
+    assert all(f"│ {name} │" in shown for name in figures.keys() - set(missing))
 
 
 def test_the_domain_is_what_a_router_learned_from(data: Path) -> None:
