@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tradewind.bootstrap import interval
-from tradewind.training import guards
+from tradewind.training import guards, language
 from tradewind.training.contestants import ZERO
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import Routed
@@ -53,6 +54,11 @@ class Result:
     def first(self) -> Standing:
         """The router whose figures stand at the top."""
         return self.standings[0]
+
+    @cached_property
+    def languages(self) -> list[str]:
+        """Of each question, guessed."""
+        return [language.guess(text) for text in self.tested.texts]
 
     def named(self, name: str) -> Standing:
         """The standing of a router."""
