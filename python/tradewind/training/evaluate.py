@@ -9,7 +9,7 @@ strong one. Without a split all of them are chosen on the evaluated rows themsel
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -241,19 +241,19 @@ def _set(
         here, there = ground.decide(router, options.decisions_out if place == 0 else None)
         domain = contestant.domain(tested, router)
         standings.append(Standing(contestant.name, domain, here, there, ground.score(here, there)))
-    seen = guards.seen(tested, evaluated[0].trained_on)
+    seen = {each.name: guards.seen(tested, each.trained_on) for each in evaluated}
+    seen_by_first = seen[evaluated[0].name]
     facts = {
-        "share_of_questions_trained_on": None if seen is None else round(float(seen.mean()), 4),
+        "share_of_questions_trained_on": None if seen_by_first is None else round(float(seen_by_first.mean()), 4),
         "operating_points_chosen_on": "rows outside the split" if outside is not None else "the evaluated rows themselves",
         "licence": pool.licence,
     }
-    standings[0] = replace(standings[0], scores=replace(standings[0].scores, facts=facts))
-    flags = [flag for each in evaluated for flag in guards.flag_seen(each.name, tested, guards.seen(tested, each.trained_on))]
+    flags = [flag for name, rows in seen.items() for flag in guards.flag_seen(name, tested, rows)]
     shuffled = {
         each.name: guards.middle([ground.judged(dealt, each.there) for dealt in guards.shuffled(each.here, options.seed)])
         for each in standings[: len(evaluated)]
     }
-    return Result(tested, ground.learned, tuple(standings), len(evaluated), shuffled, tuple(flags))
+    return Result(tested, ground.learned, tuple(standings), len(evaluated), facts, shuffled, tuple(flags))
 
 
 @dataclass(frozen=True)

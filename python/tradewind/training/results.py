@@ -46,6 +46,8 @@ class Result:
     standings: tuple[Standing, ...]
     evaluated: int
     """how many of them are evaluated"""
+    facts: Mapping[str, Any]
+    """of the set and the first router, as they stand in the document"""
     shuffled: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
     """draws by evaluated router and metric, its decisions dealt to other questions"""
     flags: tuple[dict[str, Any], ...] = ()
@@ -74,6 +76,7 @@ class Result:
             flags += guards.flag_verdict(name, over[name]) + guards.flag_shuffled(name, dealt[name])
         return {
             **self.first.scores.document(),
+            **self.facts,
             "domain": self.first.domain,
             "domains": {standing.name: standing.domain for standing in self.standings},
             "routers": {standing.name: figures(standing.scores) for standing in self.standings},

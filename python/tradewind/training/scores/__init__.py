@@ -48,7 +48,6 @@ class Scores:
     values: dict[str, Interval | None]
     """by the name of its row in `TABLE`"""
     frontier: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
     draws: dict[str, Floats] = field(default_factory=dict)
     """[B] of each metric that is allowed: on the same weights, two routers' figures may be subtracted draw by draw"""
     scaling: list[dict[str, Any]] | None = None
@@ -62,7 +61,6 @@ class Scores:
             **{name: value and value.document() for name, value in self.values.items()},
             "frontier": self.frontier,
             "scaling": self.scaling,
-            **self.facts,
         }
 
 
