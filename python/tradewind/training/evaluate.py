@@ -148,7 +148,7 @@ def _evaluated(options: Options, split: Split, given: Given | None, say: Say) ->
     found = [contestants.shipped(options.predictor)] if options.predictor or nothing_asked else []
     if given is not None:
         if nothing_asked and options.report is not None:
-            entries = [entry for entry in estimation.TABLE if entry not in contestants.STANDING]
+            entries = [entry for entry in estimation.TABLE if entry not in contestants.BASELINES.values()]
         for entry in entries:
             say(f"fitting {entry.name}")
             found.append(contestants.fitted(entry, given, split))
