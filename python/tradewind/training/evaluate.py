@@ -70,10 +70,11 @@ def run(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
     tables = _load(options, say)
     chosen = splits.named(options.split, tables)
     _refuse_contradictions(options, chosen)
+    learned = _learned(options, tables) if any(split.held_out is not None for split in chosen) else []
     what = ""
     rounds: list[Round] = []
     for split in chosen:
-        given = _given(options, split, tables, say) if split.held_out is not None else None
+        given = _given(options, split, learned, say) if split.held_out is not None else None
         evaluated = _evaluated(options, split, given, say)
         what = evaluated[0].what
         rounds.append(Round(split.name, _play(options, split, tables, evaluated, given, say)))
@@ -155,17 +156,21 @@ def _evaluated(options: Options, split: Split, given: Given | None, say: Say) ->
     return found + [contestants.of_the_user(name, split) for name in dict.fromkeys(options.router)]
 
 
-def _given(options: Options, split: Split, tables: Sequence[DataSet], say: Say) -> Given:
-    """The training sets and the evaluated ones, without the evaluated questions."""
+def _learned(options: Options, tables: Sequence[DataSet]) -> list[DataSet]:
+    """The evaluated sets and those training sets that there are."""
     listed = prices.load(options.data)
     loaded = {data.name: data for data in tables}
     present = set(datasets.available(options.data))
-    learned = [data for name, data in loaded.items() if name not in datasets.TRAINING]
-    learned += [
+    training = [
         loaded[name] if name in loaded else datasets.load(options.data, name, listed)
         for name in datasets.TRAINING
         if name in present
     ]
+    return [data for name, data in loaded.items() if name not in datasets.TRAINING] + training
+
+
+def _given(options: Options, split: Split, learned: Sequence[DataSet], say: Say) -> Given:
+    """These sets without the evaluated questions, and our own prompts."""
     sets = [datasets.for_training(data.take(split.trained(data)), ()) for data in learned]
     own = guards.not_asked(prompts.halves(prompts.load())[0], split.held_out or frozenset())
     return Given([data for data in sets if len(data)], own, options.seed, _stages(say), split.alike)
