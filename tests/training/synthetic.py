@@ -59,3 +59,15 @@ def prices(folder: Path) -> None:
     (folder / "prices").mkdir(parents=True)
     rows = "".join(f"{name},{low},{high},ours\n" for name, (low, high) in MODELS.items())
     (folder / "prices" / "prices.csv").write_text(f"model,usd_per_1m_input,usd_per_1m_output,source\n{rows}", encoding="utf-8")
+
+
+class Large:
+    """A router of a user's own: always the large model, without a forecast."""
+
+    def choose(self, texts: list[str], models: list[str], willingness_to_pay_usd: list[float]) -> list[list[int]]:
+        """For each text and each willingness."""
+        return [[models.index("large")] * len(willingness_to_pay_usd)] * len(texts)
+
+
+LARGE = f"{__name__}:{Large.__name__}"
+"""As `--router` names it."""

@@ -12,19 +12,11 @@ import pytest
 import synthetic
 
 from tradewind.artifacts import schemas
+from tradewind.cli.evaluate import show
 from tradewind.errors import UsageError
 from tradewind.training import contestants, datasets, estimation, evaluate, results, splits, spread
 from tradewind.training.estimators import knn, length, mean, task_mean, tier1
 from tradewind.training.fitting import Entry, Given, Routers
-
-HERE = __name__
-
-
-class Large:
-    """Always the large model."""
-
-    def choose(self, texts: list[str], models: list[str], willingness_to_pay_usd: list[float]) -> Any:
-        return [[models.index("large")] * len(willingness_to_pay_usd)] * len(texts)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +32,15 @@ def check(data: Path, split: str, *sets: str, **options: Any) -> dict[str, Any]:
 
 
 def test_the_evaluated_routers_stand_beside_the_four_that_every_table_has(data: Path) -> None:
-    found = check(data, "question:1", fit=("length", "mean"), router=(f"{HERE}:Large",))["sets"]
+    found = check(data, "question:1", fit=("length", "mean"), router=(synthetic.LARGE,))["sets"]
     for scores in found.values():
-        assert list(scores["routers"]) == ["length", "mean", f"{HERE}:Large", "zero", "task_mean", "knn"]
+        assert list(scores["routers"]) == ["length", "mean", synthetic.LARGE, "zero", "task_mean", "knn"]
         assert scores["routers"]["length"]["aiq"] == scores["aiq"]
         assert scores["routers"]["mean"] == scores["routers"]["zero"]
         assert scores["routers"]["task_mean"]["aiq"] == scores["task_mean"]
         assert scores["routers"]["zero"]["aiq"]["value"] == pytest.approx(scores["zero"]["value"], abs=1e-9)
         large = scores["frontier"]["singles"]["large"][1]
-        assert scores["routers"][f"{HERE}:Large"]["score"]["value"] == pytest.approx(large, abs=1e-5)
+        assert scores["routers"][synthetic.LARGE]["score"]["value"] == pytest.approx(large, abs=1e-5)
 
 
 def test_comparisons_are_paired(data: Path) -> None:
@@ -70,9 +62,22 @@ def test_comparisons_are_paired(data: Path) -> None:
 
 
 def test_without_a_split_only_what_needs_no_rows_stands_beside(data: Path) -> None:
-    scores = check(data, "none", "ours", router=(f"{HERE}:Large",))["sets"]["ours"]
-    assert list(scores["routers"]) == [f"{HERE}:Large", "zero", "task_mean"]
-    assert scores["domains"] == {f"{HERE}:Large": "transfer", "zero": "in", "task_mean": "in"}
+    scores = check(data, "none", "ours", router=(synthetic.LARGE,))["sets"]["ours"]
+    assert list(scores["routers"]) == [synthetic.LARGE, "zero", "task_mean"]
+    assert scores["domains"] == {synthetic.LARGE: "transfer", "zero": "in", "task_mean": "in"}
+
+
+def test_people_see_the_first_routers_metrics_and_which_of_them_have_no_value(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no metric, as the share of questions trained on, is not among them."""
+    document = check(data, "none", "ours", router=(synthetic.LARGE,))
+    show(document)
+    shown = " ".join(capsys.readouterr().out.split())
+    figures = document["sets"]["ours"]["routers"][synthetic.LARGE]
+    missing = [name for name, value in figures.items() if value is None]
+    assert shown.endswith(f"no value: {', '.join(missing)}")
+    assert all(f"│ {name} │" in shown for name in figures.keys() - set(missing))
 
 
 def test_the_domain_is_what_a_router_learned_from(data: Path) -> None:
@@ -110,8 +115,8 @@ def test_one_file_belongs_to_one_split(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_set_that_a_split_holds_out_whole_has_no_kNN(data: Path) -> None:
-    scores = check(data, "task:pair", "ours", "pair", router=(f"{HERE}:Large",))["sets"]["pair"]
-    assert list(scores["routers"]) == [f"{HERE}:Large", "zero", "task_mean"]
+    scores = check(data, "task:pair", "ours", "pair", router=(synthetic.LARGE,))["sets"]["pair"]
+    assert list(scores["routers"]) == [synthetic.LARGE, "zero", "task_mean"]
 
 
 def test_a_report_of_nothing_in_particular_has_every_estimator(
@@ -163,4 +168,4 @@ def test_every_estimator_can_start_cold_and_what_comes_trained_cannot(data: Path
     found = check(data, "cold:small:30", "ours", fit=("knn",))["sets"]["ours"]
     assert list(found["routers"]) == ["knn:cold", "knn", "zero", "task_mean", "length"]
     with pytest.raises(UsageError, match="a cold start is of estimators"):
-        check(data, "cold:small:30", "ours", router=(f"{HERE}:Large",))
+        check(data, "cold:small:30", "ours", router=(synthetic.LARGE,))

@@ -32,6 +32,7 @@ from tradewind.training import (
 )
 from tradewind.training.corpus import Corpus
 from tradewind.training.deviations import LatentSettings
+from tradewind.training.ground import Ground
 from tradewind.training.heads import HeadSettings
 from tradewind.training.scores import Scores
 from tradewind.training.tier1 import Settings, Tier1
@@ -129,7 +130,7 @@ def check(whole: Corpus, held_out: frozenset[str], fitted: Tier1, graph: bytes) 
     pool = datasets.pool(whole.materials[0].data)
     tested = np.isin(pool.stems, sorted(held_out))
     router = production.router(graph, fitted.profiles, pool.take(~tested))
-    ground = evaluate.Ground.of(pool.take(tested), pool.take(~tested), seed=5)
+    ground = Ground.of(pool.take(tested), pool.take(~tested), seed=5)
     return ground.score(*ground.decide(router))
 
 

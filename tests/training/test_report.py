@@ -23,13 +23,6 @@ from tradewind.training.report.plots import calibration
 from tradewind.training.routing import WILLINGNESS
 
 
-class Large:
-    """Always the large model, without a forecast."""
-
-    def choose(self, texts: list[str], models: list[str], willingness_to_pay_usd: list[float]) -> Any:
-        return [[models.index("large")] * len(willingness_to_pay_usd)] * len(texts)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthetic.sets(tmp_path_factory.mktemp("data"), ours=160, pair=120)
@@ -39,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     """A document and its report."""
     folder = tmp_path_factory.mktemp("out") / "report"
-    asked = evaluate.Options(data, fit=("length",), router=(f"{__name__}:Large",), split="question:1", report=folder)
+    asked = evaluate.Options(data, fit=("length",), router=(synthetic.LARGE,), split="question:1", report=folder)
     return evaluate.run(asked), folder
 
 
@@ -156,13 +149,13 @@ def test_the_table_of_decisions_gives_the_figures_again(made: tuple[dict[str, An
     first = table.filter(compute.equal(table["router"], "length")).to_pylist()[0]
     assert len(first["forecasts"]) == len(models[first["set"]])
     assert first["characters"] > 10
-    chosen = table.filter(compute.equal(table["router"], f"{__name__}:Large"))
+    chosen = table.filter(compute.equal(table["router"], synthetic.LARGE))
     assert set(chosen["chosen"].to_pylist()) == {"large"}
     assert chosen["forecasts"].null_count == len(chosen)
 
 
 def test_two_reports_of_one_evaluation_are_the_same(data: Path, made: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
-    asked = evaluate.Options(data, fit=("length",), router=(f"{__name__}:Large",), split="question:1")
+    asked = evaluate.Options(data, fit=("length",), router=(synthetic.LARGE,), split="question:1")
     evaluate.run(replace(asked, report=tmp_path))
     for file in tmp_path.iterdir():
         assert file.read_bytes() == (made[1] / file.name).read_bytes(), file.name

@@ -62,9 +62,9 @@ def test_the_page_has_the_table() -> None:
 def test_a_metric_that_the_set_does_not_allow_is_null(models: int, priced: bool, task: str, expected: set[str]) -> None:
     drawn = score_cases.drawn_case(1, models=models, task=task)
     assert drawn.told is not None
-    tested, learned = (part if priced else free(part) for part in (drawn.tested, drawn.learned))
-    told = (drawn.told.here, drawn.told.there)
-    found = scores.measure(tested, learned, drawn.here, drawn.there, *told, drawn.weights)
+    if not priced:
+        drawn = replace(free(drawn), told=free(drawn.told))
+    found = scores.measure(drawn)
     assert found.draws.keys() == expected
     document = found.document()
     assert {name for name in found.values if document[name] is not None} == expected
@@ -78,8 +78,9 @@ def test_a_metric_that_the_set_does_not_allow_is_null(models: int, priced: bool,
     jsonschema.Draft202012Validator(metrics).validate(document)
 
 
-def free(data: DataSet) -> DataSet:
-    return replace(data, cost_usd=np.full(data.score.shape, np.nan))
+def free(case: Case) -> Case:
+    unknown = np.full(case.tested.score.shape, np.nan)
+    return replace(case, tested=replace(case.tested, cost_usd=unknown), learned=replace(case.learned, cost_usd=unknown))
 
 
 def test_choices_without_forecasts_have_no_calibration() -> None:

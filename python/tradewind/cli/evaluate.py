@@ -110,11 +110,12 @@ def show(document: dict[str, Any]) -> None:
             console.print(f"beware: {flag['router']}: {flag['message']}", markup=False)
         title = f"{name}: {document['router']}"
         table = Table("", "value", "95 %", title=title, title_justify="left")
-        for metric, value in scores.items():
-            if isinstance(value, dict) and {"value", "low", "high"} <= value.keys():
+        first = next(iter(scores["routers"].values()))
+        for metric, value in first.items():
+            if value is not None:
                 table.add_row(metric, f"{value['value']:.4g}", f"{value['low']:.4g} to {value['high']:.4g}")
         console.print(table)
-        missing = [metric for metric, value in scores.items() if value is None]
+        missing = [metric for metric, value in first.items() if value is None]
         if missing:
             console.print(f"no value: {', '.join(missing)}", markup=False)
 

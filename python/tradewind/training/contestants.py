@@ -40,7 +40,7 @@ class Contestant:
     """whether `build` learns more from the pool's rows than profiles"""
 
     def domain(self, data: DataSet, router: Router) -> str:
-        """`in` if it was trained on other questions of the set, `transfer` if it had of it profiles at most."""
+        """`in` if it was trained on questions of the set, `transfer` if it had of it profiles at most."""
         learned_here = self.learns and not isinstance(router, ProductionRouter)
         return "in" if learned_here or data.name in self.sets else "transfer"
 
@@ -96,16 +96,15 @@ def baselines(given: Given | None) -> list[Contestant]:
     With nothing to learn from outside the evaluated questions (`given` is None, or a pool without such rows)
     Zero and task mean stand for what means known in hindsight would give, and the others are left out.
     """
-    learning = () if given is None else (length.ENTRY, knn.ENTRY)
     known = given or Given([], [], 0)
     return [
         Contestant(name, entry.about, _from_rows(entry.prepare(known)), _stems(known), _names(known))
-        for name, entry in ((ZERO, mean.ENTRY), *((entry.name, entry) for entry in (task_mean.ENTRY, *learning)))
+        for name, entry in BASELINES.items()
+        if given is not None or name in HINDSIGHT
     ]
 
 
-BASELINES = (ZERO, task_mean.ENTRY.name, length.ENTRY.name, knn.ENTRY.name)
-STANDING = (mean.ENTRY, task_mean.ENTRY, length.ENTRY, knn.ENTRY)
+BASELINES = {ZERO: mean.ENTRY} | {entry.name: entry for entry in (task_mean.ENTRY, length.ENTRY, knn.ENTRY)}
 """The rows of the estimator table behind them: `mean` is the Zero router."""
 HINDSIGHT = (ZERO, task_mean.ENTRY.name)
 """Those that need no rows outside the split."""

@@ -3,20 +3,19 @@ questions.
 
 Operating points (levels of willingness to pay) are chosen on rows outside the evaluated split and scored
 inside it; so are the Zero router's mixing of single models, the best single model, and which of a pair is the
-strong one.
+strong one. Without a split all of them are chosen on the evaluated rows themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tradewind import bootstrap
 from tradewind.artifacts import predictor
 from tradewind.errors import UsageError
 from tradewind.training import (
@@ -26,22 +25,18 @@ from tradewind.training import (
     guards,
     prices,
     prompts,
-    report,
     sources,
     splits,
     spread,
 )
 from tradewind.training.contestants import Contestant
 from tradewind.training.datasets import DataSet
-from tradewind.training.estimators import task_mean
 from tradewind.training.fitting import Given
+from tradewind.training.ground import Ground
 from tradewind.training.results import Result, Round, Standing
-from tradewind.training.routing import WILLINGNESS, ProductionRouter, Routed, Router
-from tradewind.training.scores import TABLE, Scores, measure
-from tradewind.training.scores.case import Case
+from tradewind.training.routing import WILLINGNESS, ProductionRouter, Router
 from tradewind.training.splits import Split
 
-Floats = npt.NDArray[np.float64]
 Say = Callable[[str], None]
 
 COLD_START = "tier1"
@@ -75,15 +70,19 @@ def run(options: Options, say: Say = lambda _: None) -> dict[str, Any]:
     tables = _load(options, say)
     chosen = splits.named(options.split, tables)
     _refuse_contradictions(options, chosen)
+    learned = _learned(options, tables) if any(split.held_out is not None for split in chosen) else []
     what = ""
     rounds: list[Round] = []
     for split in chosen:
-        given = _given(options, split, tables, say) if split.held_out is not None else None
+        given = _given(options, split, learned, say) if split.held_out is not None else None
         evaluated = _evaluated(options, split, given, say)
         what = evaluated[0].what
         rounds.append(Round(split.name, _play(options, split, tables, evaluated, given, say)))
     document = _document(options, what, rounds)
     if options.report is not None:
+        # matplotlib takes a second to import, which only a report is worth.
+        from tradewind.training import report
+
         say("writing the report")
         report.write(options.report, document, rounds)
     return document
@@ -150,24 +149,28 @@ def _evaluated(options: Options, split: Split, given: Given | None, say: Say) ->
     found = [contestants.shipped(options.predictor)] if options.predictor or nothing_asked else []
     if given is not None:
         if nothing_asked and options.report is not None:
-            entries = [entry for entry in estimation.TABLE if entry not in contestants.STANDING]
+            entries = [entry for entry in estimation.TABLE if entry not in contestants.BASELINES.values()]
         for entry in entries:
             say(f"fitting {entry.name}")
             found.append(contestants.fitted(entry, given, split))
     return found + [contestants.of_the_user(name, split) for name in dict.fromkeys(options.router)]
 
 
-def _given(options: Options, split: Split, tables: Sequence[DataSet], say: Say) -> Given:
-    """The training sets and the evaluated ones, without the evaluated questions."""
+def _learned(options: Options, tables: Sequence[DataSet]) -> list[DataSet]:
+    """The evaluated sets and those training sets that there are."""
     listed = prices.load(options.data)
     loaded = {data.name: data for data in tables}
     present = set(datasets.available(options.data))
-    learned = [data for name, data in loaded.items() if name not in datasets.TRAINING]
-    learned += [
+    training = [
         loaded[name] if name in loaded else datasets.load(options.data, name, listed)
         for name in datasets.TRAINING
         if name in present
     ]
+    return [data for name, data in loaded.items() if name not in datasets.TRAINING] + training
+
+
+def _given(options: Options, split: Split, learned: Sequence[DataSet], say: Say) -> Given:
+    """These sets without the evaluated questions, and our own prompts."""
     sets = [datasets.for_training(data.take(split.trained(data)), ()) for data in learned]
     own = guards.not_asked(prompts.halves(prompts.load())[0], split.held_out or frozenset())
     return Given([data for data in sets if len(data)], own, options.seed, _stages(say), split.alike)
@@ -239,60 +242,19 @@ def _set(
         here, there = ground.decide(router, options.decisions_out if place == 0 else None)
         domain = contestant.domain(tested, router)
         standings.append(Standing(contestant.name, domain, here, there, ground.score(here, there)))
-    seen = guards.seen(tested, evaluated[0].trained_on)
+    seen = {each.name: guards.seen(tested, each.trained_on) for each in evaluated}
+    seen_by_first = seen[evaluated[0].name]
     facts = {
-        "share_of_questions_trained_on": None if seen is None else round(float(seen.mean()), 4),
+        "share_of_questions_trained_on": None if seen_by_first is None else round(float(seen_by_first.mean()), 4),
         "operating_points_chosen_on": "rows outside the split" if outside is not None else "the evaluated rows themselves",
         "licence": pool.licence,
     }
-    standings[0] = replace(standings[0], scores=replace(standings[0].scores, facts=facts))
-    flags = [flag for each in evaluated for flag in guards.flag_seen(each.name, tested, guards.seen(tested, each.trained_on))]
+    flags = [flag for name, rows in seen.items() for flag in guards.flag_seen(name, tested, rows)]
     shuffled = {
         each.name: guards.middle([ground.judged(dealt, each.there) for dealt in guards.shuffled(each.here, options.seed)])
         for each in standings[: len(evaluated)]
     }
-    return Result(tested, ground.learned, tuple(standings), len(evaluated), shuffled, tuple(flags))
-
-
-@dataclass(frozen=True)
-class Ground:
-    """The questions of one pool, and the draws of them that all routers share."""
-
-    tested: DataSet
-    learned: DataSet
-    """what operating points are chosen on"""
-    weights: Floats
-    """[B, n]"""
-    told_here: Routed
-    told_there: Routed
-    """the task mean's choices on both"""
-
-    @classmethod
-    def of(cls, tested: DataSet, learned: DataSet, seed: int) -> Ground:
-        """With draws by the seed."""
-        told = task_mean.TaskMean(learned)
-        return cls(tested, learned, bootstrap.draws(len(tested), seed), told.route(tested), told.route(learned))
-
-    def score(self, here: Routed, there: Routed) -> Scores:
-        """All figures of a router that chose so."""
-        return measure(self.tested, self.learned, here, there, self.told_here, self.told_there, self.weights)
-
-    def judged(self, here: Routed, there: Routed) -> dict[str, Floats]:
-        """Draws of the metrics by which a router is judged, alone."""
-        case = Case(self.tested, self.learned, here, there, self.weights)
-        return {row.name: row.compute(case) for row in TABLE if row.name in guards.JUDGED_BY and row.allowed(case)}
-
-    def decide(self, router: Router, record: Path | None = None) -> tuple[Routed, Routed]:
-        """A router's choices on both sides; those on the evaluated one are appended to `record`."""
-        if isinstance(router, ProductionRouter) and record is not None:
-            here = router.route_and_record(self.tested, record)
-        else:
-            here = router.route(self.tested)
-        return here, here if _same(self.learned, self.tested) else router.route(self.learned)
-
-
-def _same(a: DataSet, b: DataSet) -> bool:
-    return a.name == b.name and a.ids == b.ids
+    return Result(tested, ground.learned, tuple(standings), len(evaluated), facts, shuffled, tuple(flags))
 
 
 def _publish_plan(options: Options, name: str, router: Router, contestant: Contestant) -> None:

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training import forecast, splits, stems, tier1, value
+from tradewind.training import forecast, splits, tier1, value
 from tradewind.training.corpus import Corpus, Material, Own
 from tradewind.training.datasets import DataSet
 from tradewind.training.prompts import spearman
-from tradewind.training.scale import SAME_TASK
 from tradewind.training.tier1 import Settings, Tier1
 
 Floats = npt.NDArray[np.float64]
@@ -158,13 +157,8 @@ def task_fold(materials: Sequence[Material], fold: int, seed: int) -> frozenset[
         str(stem)
         for material in materials
         for stem, task in zip(material.data.stems, material.data.tasks, strict=True)
-        if fold_of(str(task), seed) == fold
+        if splits.fold_of(str(task), seed, TASK_FOLDS) == fold
     )
-
-
-def fold_of(task: str, seed: int) -> int:
-    """Which of the folds a task is in."""
-    return int(stems.bucket(SAME_TASK.get(task, task), seed) * TASK_FOLDS)
 
 
 def task_groups(data: DataSet, fold: int, seed: int) -> list[tuple[str, npt.NDArray[np.bool_]]]:
@@ -172,7 +166,7 @@ def task_groups(data: DataSet, fold: int, seed: int) -> list[tuple[str, npt.NDAr
     small = np.zeros(len(data), bool)
     found = []
     for task in np.unique(data.tasks):
-        if fold_of(str(task), seed) != fold:
+        if splits.fold_of(str(task), seed, TASK_FOLDS) != fold:
             continue
         rows = data.tasks == task
         if rows.sum() >= LARGE_TASK:

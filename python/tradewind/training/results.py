@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tradewind.bootstrap import interval
-from tradewind.training import guards
+from tradewind.training import guards, language
 from tradewind.training.contestants import ZERO
 from tradewind.training.datasets import DataSet
 from tradewind.training.routing import Routed
@@ -45,6 +46,8 @@ class Result:
     standings: tuple[Standing, ...]
     evaluated: int
     """how many of them are evaluated"""
+    facts: Mapping[str, Any]
+    """of the set and the first router, as they stand in the document"""
     shuffled: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
     """draws by evaluated router and metric, its decisions dealt to other questions"""
     flags: tuple[dict[str, Any], ...] = ()
@@ -53,6 +56,11 @@ class Result:
     def first(self) -> Standing:
         """The router whose figures stand at the top."""
         return self.standings[0]
+
+    @cached_property
+    def languages(self) -> list[str]:
+        """Of each question, guessed."""
+        return [language.guess(text) for text in self.tested.texts]
 
     def named(self, name: str) -> Standing:
         """The standing of a router."""
@@ -68,6 +76,7 @@ class Result:
             flags += guards.flag_verdict(name, over[name]) + guards.flag_shuffled(name, dealt[name])
         return {
             **self.first.scores.document(),
+            **self.facts,
             "domain": self.first.domain,
             "domains": {standing.name: standing.domain for standing in self.standings},
             "routers": {standing.name: figures(standing.scores) for standing in self.standings},

@@ -118,13 +118,14 @@ def subject(argument: str, sets: Tables) -> Split | None:
         return None
     if int(argument) >= SUBJECT_FOLDS:
         raise UsageError(unknown("fold", argument, [str(fold) for fold in range(SUBJECT_FOLDS)]))
-    chosen = [each for each in _tasks(sets) if _fold(each) == int(argument)]
+    chosen = [each for each in _tasks(sets) if fold_of(each, 0, SUBJECT_FOLDS) == int(argument)]
     found = (str(stem) for data in sets for stem in data.stems[np.isin(data.tasks, chosen)])
     return Split(f"subject:{argument}", frozenset(found))
 
 
-def _fold(task: str) -> int:
-    return int(stems.bucket(SAME_TASK.get(task, task), seed=0) * SUBJECT_FOLDS)
+def fold_of(task: str, seed: int, folds: int) -> int:
+    """Which of so many folds a task is in; one that two sets name differently is in one."""
+    return int(stems.bucket(SAME_TASK.get(task, task), seed) * folds)
 
 
 def transfer(argument: str, sets: Tables) -> Split | None:
@@ -200,7 +201,7 @@ def forms() -> list[str]:
     return [row.form for row in TABLE]
 
 
-def held_out(sets: Iterable[DataSet], seed: int, share: float, offset: float = 0.0) -> frozenset[str]:
-    """The stems whose place in [0, 1) under `seed` lies in [offset, offset + share)."""
+def held_out(sets: Iterable[DataSet], seed: int, share: float) -> frozenset[str]:
+    """The stems whose place in [0, 1) under `seed` lies below `share`."""
     every = {str(stem) for data in sets for stem in data.stems}
-    return frozenset(stem for stem in every if offset <= stems.bucket(stem, seed) < offset + share)
+    return frozenset(stem for stem in every if stems.bucket(stem, seed) < share)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tradewind.training.routing import WILLINGNESS
 from tradewind.training.scores import frontier, routellm, routerbench
+from tradewind.training.scores.case import weak_and_strong
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,7 +70,7 @@ def _aiq(forecast: Floats, score: Floats, cost_usd: Floats) -> float:
 def _pair(forecast: Floats, score: Floats) -> float:
     complete = ~np.isnan(score).any(axis=1)
     forecast, score = forecast[complete], score[complete]
-    weak, strong = np.argsort(score.mean(axis=0), kind="stable").tolist()
+    weak, strong = weak_and_strong(score)
     lift = float((score[:, strong] - score[:, weak]).mean())
     if lift == 0:
         return float(score[:, weak].mean())

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tradewind import bootstrap
 from tradewind.bootstrap import Interval
-from tradewind.training import datasets, language, value
+from tradewind.training import datasets, value
 from tradewind.training.results import Result, Standing
 
 Floats = npt.NDArray[np.float64]
@@ -54,9 +54,8 @@ def by_task(result: Result) -> list[Part]:
 
 def by_language(result: Result) -> list[Part]:
     """The commonest first."""
-    guesses = [language.guess(text) for text in result.tested.texts]
-    names, counts = np.unique(guesses, return_counts=True)
-    return _parts(result, guesses, [str(names[place]) for place in np.argsort(-counts, kind="stable")])
+    names, counts = np.unique(result.languages, return_counts=True)
+    return _parts(result, result.languages, [str(names[place]) for place in np.argsort(-counts, kind="stable")])
 
 
 def by_length(result: Result) -> list[Part]:

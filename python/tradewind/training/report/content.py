@@ -14,7 +14,8 @@ from tradewind.training.results import Result, Round
 
 DOMAINS = {"in": "In domain", "transfer": "Transfer"}
 ABOUT = {
-    "in": "Routers that learned from other questions of the same set.",
+    "in": "Routers that learned from questions of the same set. What is known to have been trained on these very ones is named "
+    "above; without a split, Zero and the task mean know their means.",
     "transfer": "Routers that learned of the set nothing but profiles. Zero and the task mean know its means.",
 }
 COLUMNS = ("aiq", "aiq_minus_zero", "score", "saved_at_best_single", "apgr", "cpt50", "cpt80", "auroc", "ece")

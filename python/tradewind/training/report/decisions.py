@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from tradewind.training import language
 from tradewind.training.results import Result, Round, Standing
 from tradewind.training.routing import WILLINGNESS
 
@@ -47,14 +46,13 @@ def write(file: Path, rounds: Sequence[Round]) -> None:
 
 def _tables(split: str, name: str, result: Result) -> Iterator[pa.Table]:
     data = result.tested
-    guesses = [language.guess(text) for text in data.texts]
     lengths = [len(text) for text in data.texts]
     levels = len(WILLINGNESS)
     rows = np.repeat(np.arange(len(data)), levels)
     fixed = {
         "query_id": pa.array(data.ids).take(rows),
         "task": pa.array([str(task) for task in data.tasks]).take(rows),
-        "language": pa.array(guesses).take(rows),
+        "language": pa.array(result.languages).take(rows),
         "characters": pa.array(lengths, pa.int32()).take(rows),
         "willingness_to_pay_usd": pa.array(np.tile(WILLINGNESS, len(data))),
     }

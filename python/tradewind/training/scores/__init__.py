@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.bootstrap import Interval, interval
-from tradewind.training.datasets import DataSet
-from tradewind.training.routing import Routed
 from tradewind.training.scores import (
     automix,
     calibration,
@@ -50,7 +48,6 @@ class Scores:
     values: dict[str, Interval | None]
     """by the name of its row in `TABLE`"""
     frontier: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
     draws: dict[str, Floats] = field(default_factory=dict)
     """[B] of each metric that is allowed: on the same weights, two routers' figures may be subtracted draw by draw"""
     scaling: list[dict[str, Any]] | None = None
@@ -64,28 +61,17 @@ class Scores:
             **{name: value and value.document() for name, value in self.values.items()},
             "frontier": self.frontier,
             "scaling": self.scaling,
-            **self.facts,
         }
 
 
-def measure(
-    tested: DataSet,
-    learned: DataSet,
-    here: Routed,
-    there: Routed,
-    told_here: Routed,
-    told_there: Routed,
-    weights: Floats,
-) -> Scores:
-    """All metrics of one pool from the choices on test rows (`here`) and on training rows (`there`), and the task
-    mean's."""
-    case = Case(tested, learned, here, there, weights, Case(tested, learned, told_here, told_there, weights))
+def measure(case: Case) -> Scores:
+    """All metrics of a router on a pool."""
     draws = {metric.name: metric.compute(case) for metric in TABLE if metric.allowed(case)}
     values = {metric.name: interval(draws[metric.name]) if metric.name in draws else None for metric in TABLE}
     scales = case.allows >= {"forecasts", "many models"}
     return Scores(
-        len(tested),
-        tested.models,
+        len(case.tested),
+        case.tested.models,
         values,
         _plotted(case),
         draws=draws,

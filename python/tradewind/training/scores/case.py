@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, wraps
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from tradewind.training.scores import references
 from tradewind.training.scores.frontier import Points, hull
 
 Floats = npt.NDArray[np.float64]
+Found = TypeVar("Found")
 
 Need = Literal["costs", "pair", "forecasts", "many models", "reference", "task labels"]
 """What a metric may ask of a set or a router, beyond scores and choices."""
@@ -41,6 +43,8 @@ class Case:
     """[B, n] over test rows, see `tradewind.bootstrap`"""
     told: Case | None = None
     """the task mean's, which is told each question's task, on the same rows and weights"""
+    found: dict[Callable[[Case], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """see `once`"""
 
     @cached_property
     def allows(self) -> frozenset[Need]:
@@ -94,8 +98,7 @@ class Case:
     @cached_property
     def pair(self) -> tuple[int, int]:
         """(the weak model, the strong one) of a pair."""
-        weak, strong = np.argsort(self.learned.score.mean(axis=0), kind="stable").tolist()
-        return weak, strong
+        return weak_and_strong(self.learned.score)
 
     @cached_property
     def trained(self) -> Points:
@@ -138,6 +141,25 @@ class Case:
     def oracle(self) -> Floats:
         """Mean score of the best answer to each question, [B]."""
         return mean(self.weights, self.tested.score.max(axis=1))
+
+
+def once(find: Callable[[Case], Found]) -> Callable[[Case], Found]:
+    """What one family's metrics read of a case, found once for it."""
+
+    @wraps(find)
+    def known(case: Case) -> Found:
+        if find not in case.found:
+            case.found[find] = find(case)
+        found: Found = case.found[find]
+        return found
+
+    return known
+
+
+def weak_and_strong(score: Floats) -> tuple[int, int]:
+    """Columns of a pair's scores [n, 2] by rising mean; the first of equals is the weak one."""
+    weak, strong = np.argsort(score.mean(axis=0), kind="stable").tolist()
+    return weak, strong
 
 
 def picked(table: Floats, choice: npt.NDArray[np.integer]) -> Floats:

@@ -17,7 +17,7 @@ and says where paper and repository disagree.
 Each figure is `{{value, low, high}}`: the value on the evaluated questions and its 95 % interval, bootstrapped over
 questions (1,000 draws). It is null where the set or the router lacks what the metric needs. Shares and gains are fractions,
 not percent; costs are USD per question. Operating points, the best single model and which of a pair is the strong one are
-chosen on questions outside the split.
+chosen on questions outside the split; without one, on the evaluated questions themselves.
 
 What a metric may need: **costs** of every answer; a **pair**, two models; **forecasts** of quality, which a router of your
 own that only has `choose` does not give; **many models**, {MANY} or more; a **reference**, a published score of each task's

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tradewind.training.scores.case import Case
+from tradewind.training.scores.case import Case, once
 from tradewind.training.scores.metric import Metric
 
 Floats = npt.NDArray[np.float64]
@@ -74,6 +74,7 @@ def cpt(curve: CallCurve, target: float) -> Floats:
     return np.where(np.isnan(curve.recovered[:, -1]), np.nan, found)
 
 
+@once
 def curve_of(case: Case) -> CallCurve:
     """A pair's questions by the router's forecast gain."""
     weak, strong = case.pair

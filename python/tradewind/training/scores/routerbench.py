@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.training.routing import WILLINGNESS
-from tradewind.training.scores.case import Case
+from tradewind.training.scores.case import Case, once
 from tradewind.training.scores.frontier import integral
 from tradewind.training.scores.metric import Metric
 
@@ -68,10 +68,12 @@ def wtp_utility(willingness: float, quality: Floats, cost: Floats) -> Floats:
     return willingness * quality - cost
 
 
+@once
 def _aiq(case: Case) -> Floats:
     return aiq(*case.points, case.cheapest, case.dearest)
 
 
+@once
 def _zero(case: Case) -> Floats:
     return aiq(*case.zero, case.cheapest, case.dearest)
 

@@ -10,6 +10,7 @@ from tradewind.training.report.plots import plot
 from tradewind.training.report.plots.plot import Drawing, Plot
 from tradewind.training.results import Result
 from tradewind.training.scores import routellm
+from tradewind.training.scores.case import weak_and_strong
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,23 +23,21 @@ def draw(result: Result) -> Drawing | None:
     if len(result.tested.models) != 2:
         return None
     score = result.tested.score
-    weak, strong = np.argsort(result.learned.score.mean(axis=0), kind="stable").tolist()
+    weak, strong = weak_and_strong(result.learned.score)
     if score[:, weak].mean() == score[:, strong].mean():
         return None
 
-    def curve(gain: Floats) -> tuple[Floats, Floats]:
+    def curve(quality: Floats) -> tuple[Floats, Floats]:
+        gain = quality[:, strong] - quality[:, weak]
         found = routellm.call_curve(np.ones((1, len(score))), gain, score[:, weak], score[:, strong])
         return found.share[0], found.recovered[0]
 
     figure, [axes] = plot.canvas()
     axes.plot([0, 1], [0, 1], color=style.LINE.light, linewidth=1.2, label="random")
-    axes.plot(
-        *curve(score[:, strong] - score[:, weak]), color=style.INK.light, linewidth=1, linestyle=(0, (2, 2)), label="oracle"
-    )
+    axes.plot(*curve(score), color=style.INK.light, linewidth=1, linestyle=(0, (2, 2)), label="oracle")
     looks = plot.looks(result)
     for place, standing in enumerate(result.standings):
-        quality = standing.here.quality
-        shares, recovered = curve(quality[:, strong] - quality[:, weak])
+        shares, recovered = curve(standing.here.quality)
         axes.plot(shares, recovered, label=plot.named(standing.name), zorder=plot.FRONT - place, **looks[standing.name].line())
     for target in TARGETS:
         axes.axhline(target, color=style.MUTED.light, linewidth=0.6, linestyle=(0, (1, 3)))

@@ -53,7 +53,7 @@ def _about(result: Result) -> str:
     return (
         f"Mean score against mean cost over {scores.n} questions and {len(scores.models)} models. "
         f"{plot.named(result.first.name)}: AIQ {aiq.value:.4f}; Zero {zero.value:.4f}; difference {gain.value:+.4f} "
-        f"[{gain.low:+.4f}, {gain.high:+.4f}]. Operating points were chosen on other questions than those they are scored on."
+        f"[{gain.low:+.4f}, {gain.high:+.4f}]. Operating points were chosen on {result.facts['operating_points_chosen_on']}."
     )
 
 
