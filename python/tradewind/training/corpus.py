@@ -90,20 +90,9 @@ class Corpus:
 
 
 def build(sets: Sequence[DataSet], own: Sequence[Prompt], table: distill.StaticTable) -> Corpus:
-    """Scans every text once and fits what needs no outcome: token weights and the scale of the surface
-    features."""
-    scanned = [(features.of(data.texts), features.of(data.variants)) for data in sets]
-    chat = features.of([prompt.text for prompt in own])
-    quantised, scale = distill.quantise(table.rows)
-    groups = [part for pair in scanned for part in pair] + ([chat] if len(chat) else [])
-    # Each set counts the same, however many questions it has; chat counts as two sets.
-    share = [np.full(len(g), (2.0 if g is chat else 0.5) / len(g)) for g in groups]
-    encoder = Encoder(
-        table=quantised,
-        table_scale=scale,
-        token_weight=features.token_weights([g.ids for g in groups], len(quantised), SMOOTHING),
-        surface=features.surface_scale(np.concatenate([g.surface for g in groups]), np.concatenate(share)),
-    )
+    """Scans every text once, fits the encoder and encodes them."""
+    scanned = [_both_forms(data) for data in sets]
+    encoder = _encoder(scanned, features.of([prompt.text for prompt in own]), table)
     return Corpus(
         encoder=encoder,
         materials=tuple(
@@ -112,6 +101,29 @@ def build(sets: Sequence[DataSet], own: Sequence[Prompt], table: distill.StaticT
         ),
         own=own_prompts(encoder, own),
         table_source=table.source,
+    )
+
+
+def encoder(sets: Sequence[DataSet], own: Sequence[Prompt], table: distill.StaticTable) -> Encoder:
+    """The encoder of such a corpus alone: nothing is encoded."""
+    return _encoder([_both_forms(data) for data in sets], features.of([prompt.text for prompt in own]), table)
+
+
+def _both_forms(data: DataSet) -> tuple[TextFeatures, TextFeatures]:
+    return features.of(data.texts), features.of(data.variants)
+
+
+def _encoder(scanned: Sequence[tuple[TextFeatures, TextFeatures]], chat: TextFeatures, table: distill.StaticTable) -> Encoder:
+    """What needs no outcome: token weights and the scale of the surface features."""
+    quantised, scale = distill.quantise(table.rows)
+    groups = [part for pair in scanned for part in pair] + ([chat] if len(chat) else [])
+    # Each set counts the same, however many questions it has; chat counts as two sets.
+    share = [np.full(len(g), (2.0 if g is chat else 0.5) / len(g)) for g in groups]
+    return Encoder(
+        table=quantised,
+        table_scale=scale,
+        token_weight=features.token_weights([g.ids for g in groups], len(quantised), SMOOTHING),
+        surface=features.surface_scale(np.concatenate([g.surface for g in groups]), np.concatenate(share)),
     )
 
 

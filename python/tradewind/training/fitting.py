@@ -36,7 +36,7 @@ class Given:
     @cached_property
     def encoder(self) -> Encoder:
         """One for all sets and estimators, fitted on their texts when it is first wanted."""
-        return corpus.build(list(self.sets), list(self.own), distill.load(distill.DIMENSIONS)).encoder
+        return corpus.encoder(self.sets, self.own, distill.load(distill.DIMENSIONS))
 
 
 Routers = Callable[[DataSet], Router]
