@@ -219,7 +219,7 @@ def on_texts(build: Callable[[], Estimator]) -> Callable[[Given], Routers]:
 
     def prepare(given: Given) -> Routers:
         def inputs(data: DataSet) -> Inputs:
-            return given.encoder.encode(features.of(data.texts))
+            return given.corpus.encoder.encode(features.of(data.texts))
 
         def router(trained: DataSet) -> Router:
             return fit(build(), trained, inputs)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tradewind.training import corpus, distill
-from tradewind.training.corpus import Encoder
+from tradewind.training.corpus import Corpus
 from tradewind.training.datasets import DataSet
 from tradewind.training.prompts import Prompt
 from tradewind.training.routing import Router
@@ -34,9 +34,9 @@ class Given:
     """Whether the evaluated questions are of the tasks that are learned from; else it pays to be more careful."""
 
     @cached_property
-    def encoder(self) -> Encoder:
-        """One for all sets and estimators, fitted on their texts when it is first wanted."""
-        return corpus.build(list(self.sets), list(self.own), distill.load(distill.DIMENSIONS)).encoder
+    def corpus(self) -> Corpus:
+        """One for all estimators, built when it is first wanted."""
+        return corpus.build(self.sets, self.own, distill.load(distill.DIMENSIONS))
 
 
 Routers = Callable[[DataSet], Router]
