@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from tradewind.errors import UsageError
-from tradewind.training import datasets, features, linear, tuning
+from tradewind.training import datasets, linear, tuning
 from tradewind.training.datasets import DataSet
 from tradewind.training.fitting import Given, Routers
 from tradewind.training.onnx_graph import Graph
@@ -219,7 +219,7 @@ def on_texts(build: Callable[[], Estimator]) -> Callable[[Given], Routers]:
 
     def prepare(given: Given) -> Routers:
         def inputs(data: DataSet) -> Inputs:
-            return given.corpus.encoder.encode(features.of(data.texts))
+            return given.inputs(data.texts)
 
         def router(trained: DataSet) -> Router:
             return fit(build(), trained, inputs)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from tradewind.training import corpus, distill
-from tradewind.training.corpus import Corpus
+from tradewind.training import corpus, distill, features
+from tradewind.training.corpus import Corpus, Singles
 from tradewind.training.datasets import DataSet
 from tradewind.training.prompts import Prompt
 from tradewind.training.routing import Router
@@ -37,6 +37,11 @@ class Given:
     def corpus(self) -> Corpus:
         """One for all estimators, built when it is first wanted."""
         return corpus.build(self.sets, self.own, distill.load(distill.DIMENSIONS))
+
+    @cached_property
+    def inputs(self) -> Callable[[tuple[str, ...]], Singles]:
+        """x [n, D + F] of these texts, encoded once for all estimators."""
+        return cache(lambda texts: self.corpus.encoder.encode(features.of(texts)))
 
 
 Routers = Callable[[DataSet], Router]
