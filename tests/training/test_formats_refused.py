@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import format_writers
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 from format_writers import outcome, predictions
@@ -36,6 +37,11 @@ REFUSED: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "a score is a list": ("ours.jsonl", [row(score=[1])], ("line 1, column `score`: `[1]`",)),
     "a cost is negative": ("ours.parquet", [row(cost_usd=-1.0)], ("row 1, column `cost_usd`: `-1.0`", "a number from 0")),
     "a cost is endless": ("ours.csv", [row(cost_usd="inf")], ("row 1, column `cost_usd`: `inf`",)),
+    "a cost is larger than any float": (
+        "ours.jsonl",
+        [row(cost_usd=10**400)],
+        ("line 1, column `cost_usd`: `1000", "a number from 0"),
+    ),
     "a number of tokens cannot be read": (
         "ours.csv",
         [row(output_tokens="1,000")],
@@ -183,4 +189,14 @@ def test_tables_of_ours_are_checked(tmp_path: Path) -> None:
     queries = parquet.read_table(tmp_path / "ours" / "queries.parquet").to_pylist()
     format_writers.write(tmp_path / "ours" / "queries.parquet", [*queries, queries[0]])
     with pytest.raises(UsageError, match=r"row 4, column `query_id`: `q0` was found; expected each id once, and row 1 has it"):
+        datasets.load(tmp_path, "ours", {})
+
+
+def test_a_table_of_ours_whose_text_is_not_utf_8_cannot_be_read(tmp_path: Path) -> None:
+    format_writers.tables(tmp_path, "ours")
+    path = tmp_path / "ours" / "queries.parquet"
+    table = parquet.read_table(path)
+    broken = pa.array([b"\xff"] * len(table), pa.binary()).view(pa.string())
+    parquet.write_table(table.set_column(table.column_names.index("prompt"), "prompt", broken), path)
+    with pytest.raises(UsageError, match=r"queries\.parquet cannot be read: 'utf-8' codec"):
         datasets.load(tmp_path, "ours", {})

@@ -76,7 +76,7 @@ class Record:
             self.refuse(column, value, expected)
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.refuse(column, value, expected)
         if math.isnan(number):
             return None
@@ -111,6 +111,11 @@ def records(file: File) -> Iterator[Record]:
     reader = READERS[file.path.suffix]
     for number, values in enumerate(_reading(file.path, reader.rows), start=1):
         yield Record(f"{file.path.name}, {reader.row} {number}", values)
+
+
+def columns(file: File) -> dict[str, list[Any]]:
+    """A Parquet file by its columns. Raises `UsageError` where it cannot be read."""
+    return _reading(file.path, _parquet_columns)
 
 
 def need(file: File, needed: Sequence[str]) -> None:
@@ -204,6 +209,11 @@ def _parquet_names(path: Path) -> tuple[str, ...]:
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     return rows
+
+
+def _parquet_columns(path: Path) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
+    return columns
 
 
 def _pickle_rows(path: Path) -> list[dict[str, Any]]:
