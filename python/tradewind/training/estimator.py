@@ -129,7 +129,7 @@ class Estimator(ABC, BaseEstimator):  # type: ignore[misc]
 
     def _learn_amount(self, x: Inputs, amount: Floats) -> Fitted:
         """What forecasts costs or lengths [n, M]: the same for all estimators whose idea is about quality."""
-        return linear.bounded(x, amount, AMOUNT_PENALTY)
+        return linear.bounded(linear.ridge(x, amount, AMOUNT_PENALTY), amount)
 
     def _learn_length(self, x: Inputs, tokens: Floats) -> Fitted:
         """What forecasts lengths, after quality."""

@@ -31,7 +31,7 @@ class LengthLines(Estimator):
         return self._lines(tables.x, tables.score)
 
     def _learn_amount(self, x: Inputs, amount: Floats) -> Bounded:
-        return Bounded(self._lines(x, amount), np.nanmin(amount, axis=0), np.nanmax(amount, axis=0))
+        return linear.bounded(self._lines(x, amount), amount)
 
     def _lines(self, x: Inputs, cells: Floats) -> Linear:
         names = core.feature_names()
