@@ -214,16 +214,19 @@ def fit(made: Estimator, trained: DataSet, inputs: Callable[[DataSet], Inputs]) 
     return EstimatorRouter(made.fit(inputs(trained), trained.score, cost), inputs)
 
 
+def on_rows(build: Callable[[], Estimator], inputs: Callable[[DataSet], Inputs]) -> Callable[[Given], Routers]:
+    """`prepare` of an estimator that nothing is shared with: each pool's rows are all it sees."""
+
+    def router(trained: DataSet) -> Router:
+        return fit(build(), trained, inputs)
+
+    return lambda given: router
+
+
 def on_texts(build: Callable[[], Estimator]) -> Callable[[Given], Routers]:
     """`prepare` of an estimator that reads texts: one encoder for all sets."""
 
     def prepare(given: Given) -> Routers:
-        def inputs(data: DataSet) -> Inputs:
-            return given.inputs(data.texts)
-
-        def router(trained: DataSet) -> Router:
-            return fit(build(), trained, inputs)
-
-        return router
+        return on_rows(build, lambda data: given.inputs(data.texts))(given)
 
     return prepare
