@@ -154,8 +154,8 @@ def _csv_names(path: Path) -> tuple[str, ...]:
 def _csv_rows(path: Path) -> list[dict[str, Any]]:
     table = arrow_csv.read_csv(
         path,
-        # A record must lie within a block, however long its prompt is.
-        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=max(1 << 20, path.stat().st_size)),
+        # A record must lie within a block, however long its prompt is: the largest block that pyarrow takes.
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=2**31 - 1),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(_csv_names(path), pa.string()), strings_can_be_null=True, null_values=[""]
