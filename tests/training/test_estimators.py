@@ -202,6 +202,7 @@ def test_a_graph_is_written_with_its_models_and_only_for_its_encoder(entry: Entr
     digest = export_estimator.write(tmp_path, encoder, made, MODELS)
     read = predictor.read(tmp_path)
     assert (read.digest, read.manifest["models"]) == (digest, list(MODELS))
+    assert f"sha256:{read.manifest['graph']['sha256']}" == digest
     assert [output.name for output in export_estimator.model(encoder, made).graph.output] == ["quality"]
     with pytest.raises(UsageError, match="2 names for the 3 models"):
         export_estimator.write(tmp_path, encoder, made, MODELS[:2])

@@ -142,6 +142,7 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
             mean: Floats = total / count
         return mean
 
+    contaminated = queries.get("contaminated", [False] * len(texts))
     empty = [None] * len(rows)
     known = [prices.get(model) for model in models]
     input_price = np.array([price.input_usd_per_million if price else np.nan for price in known])
@@ -150,7 +151,7 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
     from_chars = cells(outcomes.get("output_chars", empty)) / BYTES_PER_TOKEN
     output_tokens = np.where(np.isnan(output_tokens), from_chars, output_tokens)
     input_tokens = np.array([len((sent[i] or texts[i]).encode()) for i in present]) / BYTES_PER_TOKEN
-    listed = (input_tokens[:, None] * input_price + output_tokens * output_price) / 1e6
+    at_list_price = (input_tokens[:, None] * input_price + output_tokens * output_price) / 1e6
     measured, estimated = cells(outcomes["cost_usd"]), cells(outcomes.get("cost_usd_est", empty))
     return DataSet(
         name=name,
@@ -161,12 +162,10 @@ def load(data: Path, name: str, prices: Mapping[str, Price]) -> DataSet:
         variants=tuple(_other_form(texts[i], sent[i]) for i in present),
         tasks=np.array([queries["task"][i] for i in present]),
         stems=np.array([stems.digest(texts[i]) for i in present]),
-        kept=~np.array([bool(flag) for flag in (queries["contaminated"][i] for i in present)])
-        if "contaminated" in queries
-        else np.ones(len(present), bool),
+        kept=np.array([not contaminated[i] for i in present]),
         models=tuple(models),
         score=cells(outcomes["score"]),
-        cost_usd=np.where(np.isnan(measured), np.where(np.isnan(estimated), listed, estimated), measured),
+        cost_usd=np.where(np.isnan(measured), np.where(np.isnan(estimated), at_list_price, estimated), measured),
         output_tokens=output_tokens,
         input_price=input_price,
         output_price=output_price,

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from tradewind.errors import UsageError
-from tradewind.training import datasets, features, linear, tuning
+from tradewind.training import datasets, linear, tuning
 from tradewind.training.datasets import DataSet
 from tradewind.training.fitting import Given, Routers
 from tradewind.training.onnx_graph import Graph
@@ -129,7 +129,7 @@ class Estimator(ABC, BaseEstimator):  # type: ignore[misc]
 
     def _learn_amount(self, x: Inputs, amount: Floats) -> Fitted:
         """What forecasts costs or lengths [n, M]: the same for all estimators whose idea is about quality."""
-        return linear.bounded(x, amount, AMOUNT_PENALTY)
+        return linear.bounded(linear.ridge(x, amount, AMOUNT_PENALTY), amount)
 
     def _learn_length(self, x: Inputs, tokens: Floats) -> Fitted:
         """What forecasts lengths, after quality."""
@@ -214,16 +214,19 @@ def fit(made: Estimator, trained: DataSet, inputs: Callable[[DataSet], Inputs]) 
     return EstimatorRouter(made.fit(inputs(trained), trained.score, cost), inputs)
 
 
+def on_rows(build: Callable[[], Estimator], inputs: Callable[[DataSet], Inputs]) -> Callable[[Given], Routers]:
+    """`prepare` of an estimator that nothing is shared with: each pool's rows are all it sees."""
+
+    def router(trained: DataSet) -> Router:
+        return fit(build(), trained, inputs)
+
+    return lambda given: router
+
+
 def on_texts(build: Callable[[], Estimator]) -> Callable[[Given], Routers]:
     """`prepare` of an estimator that reads texts: one encoder for all sets."""
 
     def prepare(given: Given) -> Routers:
-        def inputs(data: DataSet) -> Inputs:
-            return given.encoder.encode(features.of(data.texts))
-
-        def router(trained: DataSet) -> Router:
-            return fit(build(), trained, inputs)
-
-        return router
+        return on_rows(build, lambda data: given.inputs(data.texts))(given)
 
     return prepare

@@ -80,7 +80,7 @@ def write(folder: Path, encoder: Encoder, fitted: Estimator, models: Sequence[st
         "name": type(fitted).__name__,
         "digest": digest,
         "feature_schema": core.feature_schema(),
-        "graph": {"file": predictor.GRAPH, "sha256": digest},
+        "graph": {"file": predictor.GRAPH, "sha256": digest.removeprefix("sha256:")},
         "models": list(models),
     }
     (folder / predictor.MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
-from tradewind.training import corpus, distill
-from tradewind.training.corpus import Encoder
+from tradewind.training import corpus, distill, features
+from tradewind.training.corpus import Corpus, Encoder, Singles
 from tradewind.training.datasets import DataSet
 from tradewind.training.prompts import Prompt
 from tradewind.training.routing import Router
@@ -35,8 +35,18 @@ class Given:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """One for all sets and estimators, fitted on their texts when it is first wanted."""
+        """One for all estimators, fitted on the texts when it is first wanted."""
         return corpus.encoder(self.sets, self.own, distill.load(distill.DIMENSIONS))
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """All of it encoded, for an estimator of all sets at once."""
+        return corpus.build(self.sets, self.own, distill.load(distill.DIMENSIONS))
+
+    @cached_property
+    def inputs(self) -> Callable[[tuple[str, ...]], Singles]:
+        """x [n, D + F] of these texts, encoded once for all estimators."""
+        return cache(lambda texts: self.encoder.encode(features.of(texts)))
 
 
 Routers = Callable[[DataSet], Router]

@@ -54,24 +54,45 @@ class Bounded:
         return graph.add("Min", above, graph.constant(self.highest))
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Brings inputs to mean 0 and spread 1."""
+
+    mean: Floats
+    """[D + F]"""
+    inverse: Floats
+    """[D + F]: of the standard deviation; 0 for an input that never varies"""
+
+    @classmethod
+    def of(cls, x: Singles) -> Scale:
+        """From the rows that are learned from."""
+        wide = x.astype(np.float64)
+        deviation = wide.std(axis=0)
+        inverse = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6)
+        return cls(wide.mean(axis=0), inverse)
+
+    def apply(self, x: Singles) -> Floats:
+        """[n, D + F]"""
+        scaled: Floats = (x - self.mean) * self.inverse
+        return scaled
+
+    def unscaled(self, weight: Floats, intercept: Floats) -> Linear:
+        """The map of inputs as they are that is this one of scaled inputs."""
+        inside = weight * self.inverse[:, None]
+        return Linear(inside, intercept - self.mean @ inside)
+
+
 def fit(x: Singles, cells: Floats, one: Callable[[Floats, Floats], tuple[Floats, float]]) -> Linear:
     """One regression a model, on the rows where it has a cell: `one` gives weights and intercept from inputs of mean 0
     and spread 1, so that a penalty weighs all of them alike."""
-    mean, inverse = spread(x)
-    scaled = (x - mean) * inverse
+    scale = Scale.of(x)
+    scaled = scale.apply(x)
     found = []
     for column in cells.T:
         seen = ~np.isnan(column)
         found.append(one(scaled[seen], column[seen]))
-    weight = np.stack([each for each, _ in found], axis=1) * inverse[:, None]
-    return Linear(weight, np.array([intercept for _, intercept in found]) - mean @ weight)
-
-
-def spread(x: Singles) -> tuple[Floats, Floats]:
-    """Mean and inverse standard deviation of each input, [D + F] each; 0 for one that never varies."""
-    wide = x.astype(np.float64)
-    deviation = wide.std(axis=0)
-    return wide.mean(axis=0), np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6)
+    weights, intercepts = zip(*found, strict=True)
+    return scale.unscaled(np.stack(weights, axis=1), np.array(intercepts))
 
 
 def ridge(x: Singles, cells: Floats, penalty: float) -> Linear:
@@ -84,9 +105,9 @@ def ridge(x: Singles, cells: Floats, penalty: float) -> Linear:
     return fit(x, cells, one)
 
 
-def bounded(x: Singles, cells: Floats, penalty: float) -> Bounded:
-    """Ridge regression that does not extrapolate: for amounts, which are never negative."""
-    return Bounded(ridge(x, cells, penalty), np.nanmin(cells, axis=0), np.nanmax(cells, axis=0))
+def bounded(found: Linear, cells: Floats) -> Bounded:
+    """The map that does not extrapolate: for amounts, which are never negative."""
+    return Bounded(found, np.nanmin(cells, axis=0), np.nanmax(cells, axis=0))
 
 
 def sigmoid(logit: Floats) -> Floats:

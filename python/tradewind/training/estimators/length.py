@@ -13,9 +13,8 @@ from tradewind import core
 from tradewind.training import estimator, features, linear
 from tradewind.training.datasets import DataSet
 from tradewind.training.estimator import Estimator, Floats, Inputs, Tables
-from tradewind.training.fitting import Entry, Given, Routers
+from tradewind.training.fitting import Entry
 from tradewind.training.linear import Bounded, Linear
-from tradewind.training.routing import Router
 
 FEATURE = "log_bytes"
 
@@ -31,7 +30,7 @@ class LengthLines(Estimator):
         return self._lines(tables.x, tables.score)
 
     def _learn_amount(self, x: Inputs, amount: Floats) -> Bounded:
-        return Bounded(self._lines(x, amount), np.nanmin(amount, axis=0), np.nanmax(amount, axis=0))
+        return linear.bounded(self._lines(x, amount), amount)
 
     def _lines(self, x: Inputs, cells: Floats) -> Linear:
         names = core.feature_names()
@@ -46,13 +45,9 @@ def _surface(data: DataSet) -> Inputs:
     return features.of(data.texts).surface
 
 
-def prepare(given: Given) -> Routers:
-    """Nothing is shared between sets."""
-
-    def router(trained: DataSet) -> Router:
-        return estimator.fit(LengthLines(), trained, _surface)
-
-    return router
-
-
-ENTRY = Entry("length", "a line over the logarithm of the text's length, one a model", prepare, LengthLines)
+ENTRY = Entry(
+    "length",
+    "a line over the logarithm of the text's length, one a model",
+    estimator.on_rows(LengthLines, _surface),
+    LengthLines,
+)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tradewind.training import estimator, linear
-from tradewind.training.adam import Adam
+from tradewind.training.adam import Adam, minibatches
 from tradewind.training.estimator import Floats, Inputs, Tuned
 from tradewind.training.fitting import Entry
+from tradewind.training.linear import Linear
 from tradewind.training.onnx_graph import Graph
 
 EPOCHS = 40
@@ -21,21 +22,18 @@ RATE = 0.01
 class Factors:
     """Weights of rank r."""
 
-    projection: Floats
-    """[D + F, r], W transposed"""
-    offset: Floats
-    """[r], b"""
+    projection: Linear
+    """W x + b, [r]"""
     models: Floats
     """[r, M]: w ⊙ v_m, a column a model"""
 
     def predict(self, x: Inputs) -> Floats:
         """[n, M]"""
-        return linear.sigmoid((x @ self.projection + self.offset) @ self.models)
+        return linear.sigmoid(self.projection.predict(x) @ self.models)
 
     def add_to(self, graph: Graph, x: str) -> str:
         """The same as nodes."""
-        product = graph.add("MatMul", x, graph.constant(self.projection))
-        projected = graph.add("Add", product, graph.constant(self.offset))
+        projected = self.projection.add_to(graph, x)
         return graph.add("Sigmoid", graph.add("MatMul", projected, graph.constant(self.models)))
 
 
@@ -53,11 +51,10 @@ class MatrixFactorisation(Tuned):
 
     def _learn(self, x: Inputs, score: Floats, setting: float) -> Factors:
         rng = np.random.default_rng(self.seed)
-        mean, inverse = linear.spread(x)
+        scale = linear.Scale.of(x)
         weight = _start(x.shape[1], score, int(setting), rng)
-        _descend(weight, (x - mean) * inverse, score, self.penalty, rng)
-        projection = weight["W"] * inverse[:, None]
-        return Factors(projection, weight["b"] - mean @ projection, (weight["w"] * weight["v"]).T)
+        _descend(weight, scale.apply(x), score, self.penalty, rng)
+        return Factors(scale.unscaled(weight["W"], weight["b"]), (weight["w"] * weight["v"]).T)
 
 
 def _start(inputs: int, score: Floats, rank: int, rng: np.random.Generator) -> dict[str, Floats]:
@@ -74,12 +71,9 @@ def _descend(weight: dict[str, Floats], x: Floats, score: Floats, penalty: float
     """Adam on the mean negative log-likelihood of a row, in place."""
     adam = Adam(weight)
     total = EPOCHS * -(-len(x) // BATCH)
-    for _ in range(EPOCHS):
-        order = rng.permutation(len(x))
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            for name, update in adam.updates(_gradient(weight, x[rows], score[rows], penalty / len(x))).items():
-                weight[name] -= adam.rate(RATE, total) * update
+    for rows in minibatches(len(x), BATCH, EPOCHS, rng):
+        for name, update in adam.updates(_gradient(weight, x[rows], score[rows], penalty / len(x))).items():
+            weight[name] -= adam.rate(RATE, total) * update
 
 
 def _gradient(weight: dict[str, Floats], x: Floats, score: Floats, penalty: float) -> dict[str, Floats]:

@@ -10,9 +10,8 @@ import numpy as np
 from tradewind.training import estimator
 from tradewind.training.datasets import DataSet
 from tradewind.training.estimator import Estimator, Floats, Inputs, Tables
-from tradewind.training.fitting import Entry, Given, Routers
+from tradewind.training.fitting import Entry
 from tradewind.training.onnx_graph import Graph
-from tradewind.training.routing import Router
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,4 @@ def _nothing(data: DataSet) -> Inputs:
     return np.zeros((len(data), 0), np.float32)
 
 
-def prepare(given: Given) -> Routers:
-    """Nothing is shared between sets."""
-
-    def router(trained: DataSet) -> Router:
-        return estimator.fit(Mean(), trained, _nothing)
-
-    return router
-
-
-ENTRY = Entry("mean", "each model's mean score, whatever the question", prepare, Mean)
+ENTRY = Entry("mean", "each model's mean score, whatever the question", estimator.on_rows(Mean, _nothing), Mean)

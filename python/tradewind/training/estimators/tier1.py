@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tradewind.artifacts import plan
-from tradewind.training import corpus, distill, export, forecast, production, recipe, tier1
+from tradewind.training import export, forecast, production, recipe, tier1
 from tradewind.training.corpus import Corpus, Encoder, Material, Own
 from tradewind.training.datasets import DataSet
 from tradewind.training.distill import DIMENSIONS
@@ -121,8 +121,7 @@ def _no_encoder(dimensions: int, surface: int) -> Encoder:
 def prepare(given: Given) -> Routers:
     """One predictor for all sets; a model that its training sets lack gets a profile on the set's own
     training rows."""
-    material = corpus.build(list(given.sets), list(given.own), distill.load(DIMENSIONS))
-    fitted, _ = recipe.fit(material, given.seed, given.progress or recipe.silent, alike=given.alike)
+    fitted, _ = recipe.fit(given.corpus, given.seed, given.progress or recipe.silent, alike=given.alike)
     with tempfile.TemporaryDirectory() as folder:
         export.write(fitted, Path(folder))
         graph = (Path(folder) / export.FILE).read_bytes()

@@ -76,7 +76,7 @@ class Record:
             self.refuse(column, value, expected)
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.refuse(column, value, expected)
         if math.isnan(number):
             return None
@@ -111,6 +111,11 @@ def records(file: File) -> Iterator[Record]:
     reader = READERS[file.path.suffix]
     for number, values in enumerate(_reading(file.path, reader.rows), start=1):
         yield Record(f"{file.path.name}, {reader.row} {number}", values)
+
+
+def columns(file: File) -> dict[str, list[Any]]:
+    """A Parquet file by its columns. Raises `UsageError` where it cannot be read."""
+    return _reading(file.path, _parquet_columns)
 
 
 def need(file: File, needed: Sequence[str]) -> None:
@@ -149,8 +154,8 @@ def _csv_names(path: Path) -> tuple[str, ...]:
 def _csv_rows(path: Path) -> list[dict[str, Any]]:
     table = arrow_csv.read_csv(
         path,
-        # A record must lie within a block, however long its prompt is.
-        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=max(1 << 20, path.stat().st_size)),
+        # A record must lie within a block, however long its prompt is: the largest block that pyarrow takes.
+        read_options=arrow_csv.ReadOptions(use_threads=False, block_size=2**31 - 1),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
         convert_options=arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(_csv_names(path), pa.string()), strings_can_be_null=True, null_values=[""]
@@ -204,6 +209,11 @@ def _parquet_names(path: Path) -> tuple[str, ...]:
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     return rows
+
+
+def _parquet_columns(path: Path) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = parquet.read_table(path).to_pydict()
+    return columns
 
 
 def _pickle_rows(path: Path) -> list[dict[str, Any]]:

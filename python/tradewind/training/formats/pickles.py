@@ -56,10 +56,9 @@ class Manager:
 class Block:
     """Columns of one type: values [columns, rows], and which columns they are."""
 
-    def __init__(self, values: Any, placement: Any, ndim: int) -> None:
+    def __init__(self, values: Any, placement: Any, _ndim: int) -> None:
         self.values = values
         self.placement = placement
-        self.ndim = ndim
 
 
 class Index:

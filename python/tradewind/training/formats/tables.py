@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import pyarrow.parquet as parquet
-from pyarrow import ArrowException
-
-from tradewind.errors import UsageError
 from tradewind.training.formats import checks, files
 from tradewind.training.formats.entry import Entry, Source, Tables
 from tradewind.training.formats.files import File
@@ -28,19 +23,12 @@ def read(source: Source) -> Tables:
     """The two files as they are, checked. A cell may have several samples, whose mean counts."""
     found = pair(source.files)
     assert found is not None
-    queries, outcomes = _columns(found[0], QUERIES), _columns(found[1], OUTCOMES)
+    for file, needed in zip(found, (QUERIES, OUTCOMES), strict=True):
+        files.need(file, needed)
+    queries, outcomes = map(files.columns, found)
     checks.queries(f"{source.name}/{PAIR[0]}", queries)
     checks.outcomes(f"{source.name}/{PAIR[1]}", outcomes, queries["query_id"])
     return Tables(queries, outcomes)
-
-
-def _columns(file: File, needed: Sequence[str]) -> dict[str, list[Any]]:
-    files.need(file, needed)
-    try:
-        columns: dict[str, list[Any]] = parquet.read_table(file.path).to_pydict()
-    except (OSError, ArrowException) as error:
-        raise UsageError(f"{file.path} cannot be read: {error}", str(file.path)) from None
-    return columns
 
 
 ENTRY = Entry(

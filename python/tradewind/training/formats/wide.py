@@ -37,18 +37,18 @@ def models(file: File) -> list[str]:
 def read(source: Source) -> Tables:
     """Each row is a question; an empty cell is a model that did not answer."""
     file = source.files[0]
-    scored = models(file)
+    scored, known = models(file), frozenset(file.names)
     questions: dict[str, Question] = {}
     answers = []
     for number, row in enumerate(files.records(file), start=1):
-        unknown = [name for name in row.values if name not in file.names]
+        unknown = [name for name in row.values if name not in known]
         if unknown:
             accepted = listed(file.names)
             raise UsageError(f"{row.where}: unknown column {listed(unknown)}; the first row has {accepted}", row.where)
-        key = row.text("id") if "id" in file.names else str(number)
+        key = row.text("id") if "id" in known else str(number)
         if key in questions:
             row.refuse("id", key, "ids that are unique")
-        task = row.text("task") if "task" in file.names else source.name
+        task = row.text("task") if "task" in known else source.name
         questions[key] = Question(key, row.text("prompt"), task)
         for model in scored:
             score = row.score(model)
