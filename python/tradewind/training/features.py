@@ -32,7 +32,7 @@ def of(texts: Sequence[str]) -> TextFeatures:
     return TextFeatures(
         np.frombuffer(ids, "<i4"),
         np.frombuffer(offsets, "<i8"),
-        np.frombuffer(surface, "<f4").reshape(len(texts), -1),
+        np.frombuffer(surface, "<f4").reshape(len(texts), len(core.feature_names())),
     )
 
 
