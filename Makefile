@@ -114,7 +114,7 @@ DATA ?= ../shared/data
 SETS ?= routerbench,alpaca_eval
 
 train: setup ## train the default predictor from the outcome tables in DATA; writes nothing where a gate fails
-	@$(BIN)/tradewind train --data $(DATA) --out python/tradewind/predictors/default --seed 1 --json
+	@$(BIN)/tradewind train --data $(DATA) --out python/tradewind/predictors/default --json
 
 evaluate: setup ## evaluate the shipped predictor on the outcome tables SETS in DATA; report in .work/evaluate
 	@if test -d $(DATA); then mkdir -p .work/evaluate; $(BIN)/tradewind evaluate --data $(DATA) --sets $(SETS) --predictor python/tradewind/predictors/default --split question:0 --report .work/evaluate --json >.work/evaluate/figures.json; cat .work/evaluate/*.md; \
