@@ -12,10 +12,11 @@ import tiny_predictor
 from tradewind.artifacts import predictor
 from tradewind.training import export
 from tradewind.training.corpus import Encoder
-from tradewind.training.deviations import Latents
+from tradewind.training.direct import Direct
 from tradewind.training.features import SurfaceScale
 from tradewind.training.forecast import Parameters
 from tradewind.training.heads import Heads
+from tradewind.training.lengths import Lengths
 from tradewind.training.tier1 import Tier1
 from tradewind.training.topics import Topics
 
@@ -25,16 +26,14 @@ def build(folder: Path) -> bytes:
     bare = onnx.load(tiny_predictor.write(folder) / predictor.GRAPH)
     weight = {tensor.name: numpy_helper.to_array(tensor) for tensor in bare.graph.initializer}
     heads = Heads(*(weight[f"difficulty_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias")))
-    latents = Latents(
-        *(weight[f"latent_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias")),
-        *(weight[f"length_{name}"] for name in ("out_weight", "out_bias")),
-    )
+    lengths = Lengths(*(weight[f"length_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias")))
     scale = SurfaceScale(weight["surface_mean"], weight["surface_inverse_sd"])
     encoder = Encoder(weight["table"], weight["table_scale"], weight["token_weight"], scale)
     fitted = Tier1(
         encoder=encoder,
         heads=heads,
-        latents=latents,
+        direct=Direct(weight["latent_weight"], weight["latent_bias"]),
+        lengths=lengths,
         centroids=weight["centroids"],
         topics=Topics(*(weight[f"topic_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias"))),
         parameters=Parameters(**tiny_predictor.PARAMETERS),

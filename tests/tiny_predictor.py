@@ -21,7 +21,7 @@ PARAMETERS = {
     "inner_radius": 0.5,
     "outer_radius": 0.8,
     "difficulty_beyond": 0.5,
-    "deviation_blend": 0.5,
+    "direct_share": 0.5,
     "prior_sd": 0.1,
 }
 
@@ -61,10 +61,10 @@ def _graph(steepness: float) -> bytes:
         "difficulty_hidden_bias": np.array([2.0], np.float32),
         "difficulty_out_weight": np.array([[1.0, 1.1]], np.float32),
         "difficulty_out_bias": np.array([-1.0, -1.0], np.float32),
-        "latent_hidden_weight": np.ones((embedding, 1), np.float32),
-        "latent_hidden_bias": np.zeros(1, np.float32),
-        "latent_out_weight": np.ones((1, 1), np.float32),
-        "latent_out_bias": np.zeros(1, np.float32),
+        "latent_weight": np.zeros((embedding + surface, 1), np.float32),
+        "latent_bias": np.ones(1, np.float32),
+        "length_hidden_weight": np.ones((embedding, 1), np.float32),
+        "length_hidden_bias": np.zeros(1, np.float32),
         "length_out_weight": np.ones((1, 1), np.float32),
         "length_out_bias": np.zeros(1, np.float32),
         "centroids": np.full((embedding, 1), np.sqrt(0.5), np.float32),
@@ -77,7 +77,7 @@ def _graph(steepness: float) -> bytes:
     # The native executor reads the weights; no test runs this file through ONNX Runtime.
     model = helper.make_model(helper.make_graph([], "tiny", [], [], initialisers))
     properties = {
-        "tradewind.graph": "tier1/2",
+        "tradewind.graph": "tier1/3",
         "tradewind.feature_schema": core.feature_schema(),
         "tradewind.parameters": json.dumps(PARAMETERS),
     }

@@ -31,7 +31,7 @@ from tradewind.training import (
     value,
 )
 from tradewind.training.corpus import Corpus
-from tradewind.training.deviations import LatentSettings
+from tradewind.training.direct import DirectSettings
 from tradewind.training.ground import Ground
 from tradewind.training.heads import HeadSettings
 from tradewind.training.scores import Scores
@@ -39,7 +39,7 @@ from tradewind.training.tier1 import Settings, Tier1
 
 QUICK = Settings(
     heads=HeadSettings(sees=("both", "surface"), width=8, epochs=40, batch=64, rate=0.01),
-    latents=LatentSettings(epochs=2),
+    direct=DirectSettings(epochs=2),
     clusters=4,
 )
 VOCABULARY = 30_522

@@ -1,13 +1,14 @@
 """Writes a fitted predictor as one ONNX file, and reads it back.
 
-The graph (`tier1/2`), V vocabulary, D embedding, F surface, H heads, W hidden, K latent, L length, C
+The graph (`tier1/3`), V vocabulary, D embedding, F surface, H heads, W hidden, K latent, L length, C
 clusters, T topics:
 
     input_ids int64[1,T], features float32[1,F]
     z0 = Σ_t w_t·e_t / (Σ_t w_t + 1e-6);  z = z0 / (|z0| + 1e-6)          e_t = table[id]·table_scale[id]
     s  = clip((features − surface_mean)·surface_inverse_sd, −4, 4)
     difficulty[1,H] = relu([z s]·difficulty_hidden_weight + …_bias)·difficulty_out_weight + …_bias
-    h = relu(z·latent_hidden_weight + …_bias); latent[1,K] = h·latent_out_weight + …; length[1,L] likewise
+    latent[1,K] = relu([z s]·latent_weight + latent_bias)
+    length[1,L] = relu(z·length_hidden_weight + …_bias)·length_out_weight + …_bias
     similarity[1,C] = z·centroids
     topics[1,T] = softmax(relu([z s]·topic_hidden_weight + …_bias)·topic_out_weight + …_bias)
 
@@ -30,10 +31,11 @@ from onnx import TensorProto, helper, numpy_helper
 from tradewind import core
 from tradewind.errors import InvalidPredictor, unknown
 from tradewind.training.corpus import Encoder
-from tradewind.training.deviations import Latents
+from tradewind.training.direct import Direct
 from tradewind.training.features import SurfaceScale
 from tradewind.training.forecast import Parameters, Prediction
 from tradewind.training.heads import Heads
+from tradewind.training.lengths import Lengths
 from tradewind.training.tier1 import Tier1
 from tradewind.training.topics import Topics
 
@@ -47,19 +49,19 @@ LIMIT_BYTES = 12_000_000
 
 def initialisers(fitted: Tier1) -> dict[str, npt.NDArray[np.float32] | npt.NDArray[np.int8]]:
     """Every weight by the name that the core looks for."""
-    heads, latents = fitted.heads, fitted.latents
+    heads, direct, lengths = fitted.heads, fitted.direct, fitted.lengths
     return {
         **encoding_weights(fitted.encoder),
         "difficulty_hidden_weight": heads.hidden_weight,
         "difficulty_hidden_bias": heads.hidden_bias,
         "difficulty_out_weight": heads.out_weight,
         "difficulty_out_bias": heads.out_bias,
-        "latent_hidden_weight": latents.hidden_weight,
-        "latent_hidden_bias": latents.hidden_bias,
-        "latent_out_weight": latents.latent_weight,
-        "latent_out_bias": latents.latent_bias,
-        "length_out_weight": latents.length_weight,
-        "length_out_bias": latents.length_bias,
+        "latent_weight": direct.weight,
+        "latent_bias": direct.bias,
+        "length_hidden_weight": lengths.hidden_weight,
+        "length_hidden_bias": lengths.hidden_bias,
+        "length_out_weight": lengths.out_weight,
+        "length_out_bias": lengths.out_bias,
         "centroids": fitted.centroids,
         "topic_hidden_weight": fitted.topics.hidden_weight,
         "topic_hidden_bias": fitted.topics.hidden_bias,
@@ -131,10 +133,11 @@ def model(fitted: Tier1) -> onnx.ModelProto:
         *_layer("zs", "difficulty_hidden", "difficulty_flat"),
         helper.make_node("Relu", ["difficulty_flat"], ["difficulty_h"]),
         *_layer("difficulty_h", "difficulty_out", "difficulty"),
-        *_layer("z", "latent_hidden", "latent_flat"),
-        helper.make_node("Relu", ["latent_flat"], ["h"]),
-        *_layer("h", "latent_out", "latent"),
-        *_layer("h", "length_out", "length"),
+        *_layer("zs", "latent", "latent_flat"),
+        helper.make_node("Relu", ["latent_flat"], ["latent"]),
+        *_layer("z", "length_hidden", "length_flat"),
+        helper.make_node("Relu", ["length_flat"], ["length_h"]),
+        *_layer("length_h", "length_out", "length"),
         helper.make_node("MatMul", ["z", "centroids"], ["similarity"]),
         *_layer("zs", "topic_hidden", "topic_flat"),
         helper.make_node("Relu", ["topic_flat"], ["topic_h"]),
@@ -143,7 +146,7 @@ def model(fitted: Tier1) -> onnx.ModelProto:
     ]
     outputs = {
         "difficulty": weights["difficulty_out_bias"].shape[0],
-        "latent": weights["latent_out_bias"].shape[0],
+        "latent": weights["latent_bias"].shape[0],
         "length": weights["length_out_bias"].shape[0],
         "similarity": weights["centroids"].shape[1],
         "topics": weights["topic_out_bias"].shape[0],
@@ -164,7 +167,7 @@ def model(fitted: Tier1) -> onnx.ModelProto:
     helper.set_model_props(
         made,
         {
-            "tradewind.graph": "tier1/2",
+            "tradewind.graph": "tier1/3",
             "tradewind.feature_schema": core.feature_schema(),
             "tradewind.parameters": json.dumps(asdict(fitted.parameters), sort_keys=True),
         },
@@ -199,8 +202,8 @@ def dimensions(fitted: Tier1) -> dict[str, int]:
         "surface": weights["surface_mean"].shape[0],
         "heads": weights["difficulty_out_bias"].shape[0],
         "difficulty_hidden": weights["difficulty_hidden_bias"].shape[0],
-        "latent_hidden": weights["latent_hidden_bias"].shape[0],
-        "latent": weights["latent_out_bias"].shape[0],
+        "length_hidden": weights["length_hidden_bias"].shape[0],
+        "latent": weights["latent_bias"].shape[0],
         "length": weights["length_out_bias"].shape[0],
         "clusters": weights["centroids"].shape[1],
         "topics": weights["topic_out_bias"].shape[0],
@@ -215,8 +218,8 @@ class Artifact:
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in loaded.graph.initializer}
         properties = {entry.key: entry.value for entry in loaded.metadata_props}
         kind = properties.get("tradewind.graph")
-        if kind != "tier1/2":
-            raise InvalidPredictor("invalid_predictor", unknown("graph", str(kind), ["tier1/2"]))
+        if kind != "tier1/3":
+            raise InvalidPredictor("invalid_predictor", unknown("graph", str(kind), ["tier1/3"]))
         schema = properties.get("tradewind.feature_schema")
         if schema != core.feature_schema():
             message = f"it was trained on feature schema {schema}; this build computes {core.feature_schema()}"
@@ -231,18 +234,9 @@ class Artifact:
         self._heads = Heads(
             *(weights[f"difficulty_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias"))
         )
-        self._latents = Latents(
-            *(
-                weights[name]
-                for name in (
-                    "latent_hidden_weight",
-                    "latent_hidden_bias",
-                    "latent_out_weight",
-                    "latent_out_bias",
-                    "length_out_weight",
-                    "length_out_bias",
-                )
-            )
+        self._direct = Direct(weights["latent_weight"], weights["latent_bias"])
+        self._lengths = Lengths(
+            *(weights[f"length_{name}"] for name in ("hidden_weight", "hidden_bias", "out_weight", "out_bias"))
         )
         self._centroids = weights["centroids"]
         self._topics = Topics(
@@ -252,6 +246,11 @@ class Artifact:
     def predict(self, x: Singles) -> Prediction:
         """The graph's outputs for encoded texts [n, D + F]."""
         z = x[:, : self.encoder.dimensions]
-        latent, length = self._latents.outputs(z)
-        found = (self._heads.difficulty(x), latent, length, z @ self._centroids, self._topics.weights(x))
+        found = (
+            self._heads.difficulty(x),
+            self._direct.outputs(x),
+            self._lengths.outputs(z),
+            z @ self._centroids,
+            self._topics.weights(x),
+        )
         return Prediction(*(part.astype(np.float64) for part in found))

@@ -24,7 +24,8 @@ class Parameters:
     inner_radius: float
     outer_radius: float
     difficulty_beyond: float
-    deviation_blend: float
+    direct_share: float
+    """of the direct forecast, on home ground, for models that have one"""
     prior_sd: float
 
 
@@ -85,11 +86,15 @@ def kept_share(prediction: Prediction, parameters: Parameters) -> Floats:
 def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> Floats:
     """[n, M]: what tells the models apart here, in logits."""
     near = nearness(prediction, parameters)[:, None]
-    blend = parameters.deviation_blend
-    return near * (
-        blend * (prediction.latent @ _columns([p.latent for p in profiles], prediction.latent.shape[1]))
-        + (1 - blend) * (prediction.topics @ _columns([p.clusters for p in profiles], prediction.topics.shape[1]))
-    )
+    return near * (prediction.topics @ _columns([p.clusters for p in profiles], prediction.topics.shape[1]))
+
+
+def direct(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> tuple[Floats, Floats]:
+    """The direct forecast's logit and its share in the forecast, [n, M] each. It was learned on exams: it has no say of chat."""
+    logit = prediction.latent @ _columns([p.latent for p in profiles], prediction.latent.shape[1])
+    has_one = np.array([float(bool(p.latent)) for p in profiles])
+    here = parameters.direct_share * nearness(prediction, parameters) * (1 - prediction.topics[:, -1])
+    return logit, here[:, None] * has_one
 
 
 def quality(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> tuple[Floats, Floats]:
@@ -99,9 +104,11 @@ def quality(prediction: Prediction, parameters: Parameters, profiles: Sequence[P
     bias = np.array([p.bias for p in profiles])
     slope = np.array([p.slope for p in profiles])
     factor, offset = np.array([(p.calibration.slope, p.calibration.offset) for p in profiles]).T
+    straight, share = direct(prediction, parameters, profiles)
     mean, square = np.zeros_like(apart), np.zeros_like(apart)
     for head in range(kept.shape[1]):
-        found = 1 / (1 + np.exp(-(factor * (bias - slope * kept[:, head, None] + apart) + offset)))
+        logit = (1 - share) * (bias - slope * kept[:, head, None] + apart) + share * straight
+        found = 1 / (1 + np.exp(-(factor * logit + offset)))
         mean += found
         square += found * found
     mean /= kept.shape[1]

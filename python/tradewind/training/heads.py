@@ -113,10 +113,8 @@ def fit(
         "out": (rng.normal(size=(heads, width)) * 0.5 / np.sqrt(width)).astype(np.float32),
         "out_bias": np.zeros(heads, np.float32),
     }
-    # A unit-length z has small entries: give text and surface features about the same leverage.
-    gain = np.ones(inputs, np.float32)
-    gain[:dimensions] = np.sqrt(dimensions)
-    x = answers.x * gain
+    scale = gain(inputs, dimensions)
+    x = answers.x * scale
     groups, group = np.unique(answers.group, return_inverse=True)
     drawn = rng.poisson(1.0, (len(groups), heads)).astype(np.float32)[group]
     adam = Adam(weight)
@@ -136,11 +134,19 @@ def fit(
     for head in range(heads):
         out[head * width : (head + 1) * width, head] = weight["out"][head]
     return Heads(
-        hidden_weight=(weight["hidden"].reshape(inputs, -1) * gain[:, None]).astype(np.float32),
+        hidden_weight=(weight["hidden"].reshape(inputs, -1) * scale[:, None]).astype(np.float32),
         hidden_bias=weight["hidden_bias"].reshape(-1),
         out_weight=out,
         out_bias=weight["out_bias"],
     )
+
+
+def gain(inputs: int, dimensions: int) -> Floats:
+    """[inputs]: factors of z and s while training. A unit-length z has small entries: these give text and surface features
+    about the same leverage."""
+    found = np.ones(inputs, np.float32)
+    found[:dimensions] = np.sqrt(dimensions)
+    return found
 
 
 def _seen(sees: str, dimensions: int, inputs: int) -> slice:

@@ -59,7 +59,7 @@ def fitted_profiles(graph: bytes, known: Mapping[str, Profile], data: DataSet, n
         return profiles.evidence(frozen.parameters, prediction, data, data.models.index(name))
 
     anchors = [(seen(name), known[name]) for name in data.models if name in known]
-    offset = profiles.set_offset(anchors, frozen.parameters.deviation_blend)
+    offset = profiles.set_offset(anchors)
     abilities = [profile.bias for profile in known.values()]
     expected = float(np.mean(abilities)) if abilities else 0.0
     common = mean_clusters(known, prediction)

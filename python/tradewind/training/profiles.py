@@ -38,8 +38,6 @@ class Evidence:
     """[n]"""
     membership: Floats
     """[n, T]: near·π, 0 for chat"""
-    latent: Floats
-    """[n, K]"""
     length: Floats
     """[n, L]"""
     tokens: Floats
@@ -78,7 +76,6 @@ def seen(parameters: Parameters, prediction: Prediction, right: Floats, tokens: 
         difficulty=forecast.kept_difficulty(prediction, parameters).mean(axis=1),
         near=forecast.nearness(prediction, parameters),
         membership=forecast.membership(prediction, parameters),
-        latent=prediction.latent,
         length=prediction.length,
         tokens=tokens,
     )
@@ -140,14 +137,13 @@ def trained(
     answers: Evidence,
     bias: float,
     cluster: tuple[float, ...],
-    latent: Singles,
+    direct: Singles,
     length_latent: Singles,
 ) -> Profile:
-    """The profile of a model of the training sets: ability from the joint scale, latent weights as
-    trained."""
+    """The profile of a model of the training sets: ability from the joint scale, weights [K] and [L] as trained."""
     return Profile(
         bias=round(bias, 5),
-        latent=_short(latent.astype(np.float64)),
+        latent=_short(direct.astype(np.float64)),
         clusters=cluster,
         length=_length(answers, length_latent.astype(np.float64)),
         answers=len(answers.right),
@@ -160,9 +156,8 @@ def fresh(
     offset: float,
     common: Floats,
     cluster_sd: float,
-    latent_sd: float = 0.3,
 ) -> Profile:
-    """The profile of a new model, heads frozen: bias, deviations by topic and latent weights, each shrunk.
+    """The profile of a new model, heads frozen: bias and deviations by topic, each shrunk.
 
     `expected` is the ability that its price lets expect; `offset` says by how much this set is easier for
     every known model than its texts look, and is taken off, so that the model stays comparable with profiles
@@ -174,17 +169,9 @@ def fresh(
     bias = (
         float(deviations.ridge_logistic(ones, answers.right, start + expected, np.array([BIAS_SD]), np.zeros(1))[0]) + expected
     )
-    latent = deviations.ridge_logistic(
-        answers.near[:, None] * answers.latent,
-        answers.right,
-        start + bias,
-        np.full(answers.latent.shape[1], latent_sd),
-        np.zeros(answers.latent.shape[1]),
-    )
     length_latent = _length_weights(answers)
     found = Profile(
         bias=round(bias, 5),
-        latent=_short(latent),
         length=_length(answers, length_latent),
         answers=count,
     )
@@ -221,16 +208,15 @@ def posterior(answers: Evidence, profile: Profile, cluster_sd: float, bias_sd: f
     return Posterior(profile, np.asarray(np.linalg.inv(curvature), np.float64))
 
 
-def set_offset(known: list[tuple[Evidence, Profile]], blend: float) -> float:
+def set_offset(known: list[tuple[Evidence, Profile]]) -> float:
     """How much easier (logits) a set is than its texts look, from models that already have a profile; 0
     without any."""
     if not known:
         return 0.0
     logit = []
     for answers, profile in known:
-        apart = blend * answers.near * (answers.latent @ np.array(profile.latent)) if profile.latent else 0.0
-        prior = (1 - blend) * answers.membership @ np.array(profile.clusters) if profile.clusters else 0.0
-        logit.append(profile.bias - profile.slope * answers.difficulty + apart + prior)
+        apart = answers.membership @ np.array(profile.clusters) if profile.clusters else 0.0
+        logit.append(profile.bias - profile.slope * answers.difficulty + apart)
     right = np.concatenate([answers.right for answers, _ in known])
     ones = np.ones((len(right), 1))
     return float(deviations.ridge_logistic(ones, right, np.concatenate(logit), np.array([OFFSET_SD]), np.zeros(1))[0])

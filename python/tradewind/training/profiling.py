@@ -186,7 +186,7 @@ def _link(frozen: Frozen, linked: Mapping[str, Answered]) -> tuple[float, float]
     ]
     if not parts:
         return 0.0, profiles.OFFSET_SD
-    offset = profiles.set_offset(parts, frozen.parameters.deviation_blend)
+    offset = profiles.set_offset(parts)
     # Each known model is itself off by what is special to it on such prompts: no number of its answers makes up for that.
     sd = (profiles.OFFSET_SD**-2 + len(parts) / profiles.SPECIAL_SD**2) ** -0.5
     return offset, sd

@@ -27,6 +27,9 @@ TUNED_SHARE = 0.2
 TASK_FOLDS = 4
 LARGE_TASK = 300
 CLUSTER_SDS = (0.02, 0.05, 0.1, 0.2, 0.4)
+DIRECT_SHARES = (0.0, 0.3, 0.5)
+ALIKE_SPLITS = 3
+"""Rehearsals where what comes is like what was learned: one split alone says little between settings this close."""
 HARM = 10.0
 """How much more harm counts than good"""
 MINIMUM_SET = 100
@@ -42,6 +45,7 @@ class Trial:
     """One setting and what it was worth above Zero, in units of score."""
 
     cluster_sd: float
+    direct_share: float
     in_domain: float
     """mean over sets of held-out questions"""
     left_out: float
@@ -77,15 +81,15 @@ def fit(
 
 
 def choose(corpus: Corpus, settings: Settings, seed: int, say: Say, alike: bool) -> Choice:
-    """How freely topics tell models apart, by routing value: on held-out questions and, where what comes may not be `alike`, on
-    left-out tasks."""
-    rehearsals = _rehearsals(corpus, settings, seed, say, 0 if alike else TASK_FOLDS)
+    """How freely topics tell models apart and how much the direct forecast says, by routing value: on held-out questions and,
+    where what comes may not be `alike`, on left-out tasks."""
+    rehearsals = _rehearsals(corpus, settings, seed, say, alike)
     trials: list[Trial] = []
     for sd in CLUSTER_SDS:
-        say("choosing shrinkage", len(trials), len(CLUSTER_SDS))
-        trials.append(_attempt(rehearsals, sd))
+        say("choosing shrinkage", len(trials), len(CLUSTER_SDS) * len(DIRECT_SHARES))
+        trials += _attempts(rehearsals, sd)
     best = max(trials, key=lambda trial: trial.in_domain if alike else trial.merit)
-    return Choice(replace(settings, cluster_sd=best.cluster_sd), tuple(trials))
+    return Choice(replace(settings, cluster_sd=best.cluster_sd, direct_share=best.direct_share), tuple(trials))
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,11 @@ class Rehearsal:
     in_domain: bool
 
 
-def _rehearsals(corpus: Corpus, settings: Settings, seed: int, say: Say, folds: int) -> list[Rehearsal]:
-    """One with held-out questions, and so many with left-out tasks."""
-    questions = splits.held_out([material.data for material in corpus.materials], seed, TUNED_SHARE)
-    parts = [questions, *(task_fold(corpus.materials, fold, seed) for fold in range(folds))]
+def _rehearsals(corpus: Corpus, settings: Settings, seed: int, say: Say, alike: bool) -> list[Rehearsal]:
+    """Some with held-out questions and, where what comes may not be alike, some with left-out tasks."""
+    sets = [material.data for material in corpus.materials]
+    drawn = [splits.held_out(sets, seed + 1000 * again, TUNED_SHARE) for again in range(ALIKE_SPLITS if alike else 1)]
+    parts = [*drawn, *(task_fold(corpus.materials, fold, seed) for fold in range(0 if alike else TASK_FOLDS))]
     pools = value.pools(corpus.materials)
     found = []
     for number, held_out in enumerate(parts):
@@ -115,25 +120,31 @@ def _rehearsals(corpus: Corpus, settings: Settings, seed: int, say: Say, folds: 
         for pool, rest in zip(pools, without(pools, held_out), strict=True):
             groups = (
                 [np.isin(pool.data.stems, sorted(held_out))]
-                if number == 0
-                else [rows for _, rows in task_groups(pool.data, number - 1, seed)]
+                if number < len(drawn)
+                else [rows for _, rows in task_groups(pool.data, number - len(drawn), seed)]
             )
             here = [pool.take(rows) for rows in groups if rows.sum() >= MINIMUM_SET]
             if len(rest.data) and known(fitted, pool):
                 tested += [(part, rest) for part in here]
-        found.append(Rehearsal(fitted, learned, tuple(tested), number == 0))
+        found.append(Rehearsal(fitted, learned, tuple(tested), number < len(drawn)))
     return found
 
 
-def _attempt(rehearsals: Sequence[Rehearsal], sd: float) -> Trial:
+def _attempts(rehearsals: Sequence[Rehearsal], sd: float) -> list[Trial]:
+    """One for each share of the direct forecast."""
+    shrunk = [tier1.with_cluster_sd(rehearsal.fitted, rehearsal.learned, sd) for rehearsal in rehearsals]
+    return [_attempt(rehearsals, [tier1.with_direct_share(f, share) for f in shrunk], sd, share) for share in DIRECT_SHARES]
+
+
+def _attempt(rehearsals: Sequence[Rehearsal], changed: Sequence[Tier1], sd: float, share: float) -> Trial:
     inside: list[float] = []
     outside: list[float] = []
-    for rehearsal in rehearsals:
-        changed = tier1.with_cluster_sd(rehearsal.fitted, rehearsal.learned, sd)
-        found = [gain(changed, here, there) for here, there in rehearsal.tested]
+    for rehearsal, fitted in zip(rehearsals, changed, strict=True):
+        found = [gain(fitted, here, there) for here, there in rehearsal.tested]
         (inside if rehearsal.in_domain else outside).extend(number for number in found if number is not None)
     return Trial(
         sd,
+        share,
         _mean(inside),
         _mean(outside),
         _mean([min(number, 0.0) for number in (*inside, *outside)]),

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tradewind.artifacts.plan import Profile
-from tradewind.training import deviations, forecast, heads, profiles, scale, topics
+from tradewind.training import deviations, direct, forecast, heads, lengths, profiles, scale, topics
 from tradewind.training.corpus import Corpus, Encoder, Material, Own
 from tradewind.training.datasets import DataSet
-from tradewind.training.deviations import Latents, LatentSettings, LatentTask
+from tradewind.training.direct import Direct, DirectSettings, Targets
 from tradewind.training.forecast import Parameters, Prediction
 from tradewind.training.heads import Answers, Heads, HeadSettings
+from tradewind.training.lengths import Lengths, LengthSettings
 from tradewind.training.scale import Scale
 from tradewind.training.topics import Topics, TopicSettings
 
@@ -34,7 +35,8 @@ class Settings:
     evaluate had no say."""
 
     heads: HeadSettings = field(default_factory=HeadSettings)
-    latents: LatentSettings = field(default_factory=LatentSettings)
+    direct: DirectSettings = field(default_factory=DirectSettings)
+    lengths: LengthSettings = field(default_factory=LengthSettings)
     clusters: int = 64
     """Centroids, which say how near a text is to the training data."""
     topics: TopicSettings = field(default_factory=TopicSettings)
@@ -42,7 +44,8 @@ class Settings:
     """Weight of our own prompts, in that of all exam questions, where the classifier learns what is chat."""
     cluster_sd: float = 0.05
     """Prior spread of a model's deviation in a topic, logits."""
-    deviation_blend: float = 0.0
+    direct_share: float = 0.3
+    """of the direct forecast at the training data, where a model has one"""
     difficulty_beyond: float = 0.3
     """Of the difficulty beyond the outer radius. Leaving exams out supports .0 to .1, our own prompts all of it."""
     inner_quantile: float = 0.5
@@ -53,8 +56,6 @@ class Settings:
     prior_sd: float = 0.1
     own_weight: float = 2000.0
     """Weight of one of our own prompts, in questions: exams must not drown them."""
-    own_stillness: float = 100.0
-    """Weight, in questions, with which one of our prompts pulls the latent to 0."""
     own_top: float = 0.3
     """Difficulty of a prompt with label 5. Below the middle between a cheap and a dear model's ability, the
     dear one's gain rises with difficulty: labels 1 to 5 must stay on that side."""
@@ -73,7 +74,8 @@ class Tier1:
 
     encoder: Encoder
     heads: Heads
-    latents: Latents
+    direct: Direct
+    lengths: Lengths
     centroids: Singles
     """[D, C]"""
     topics: Topics
@@ -84,8 +86,13 @@ class Tier1:
     def predict(self, x: Singles) -> Prediction:
         """The graph's outputs, from encoded texts [n, D + F]."""
         z = x[:, : self.encoder.dimensions]
-        latent, length = self.latents.outputs(z)
-        found = (self.heads.difficulty(x), latent, length, z @ self.centroids, self.topics.weights(x))
+        found = (
+            self.heads.difficulty(x),
+            self.direct.outputs(x),
+            self.lengths.outputs(z),
+            z @ self.centroids,
+            self.topics.weights(x),
+        )
         return Prediction(*(part.astype(np.float64) for part in found))
 
 
@@ -93,7 +100,7 @@ def fit(corpus: Corpus, settings: Settings, seed: int, progress: Progress | None
     """Fits everything on the given material (its own half of our prompts already chosen)."""
     rng = np.random.default_rng(seed)
     started = fit_difficulty(corpus, settings, rng, progress)
-    return fit_models(started, corpus.materials, corpus.own, settings, rng)
+    return fit_models(started, corpus.materials, settings, rng)
 
 
 def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator, progress: Progress | None = None) -> Tier1:
@@ -111,8 +118,9 @@ def fit_difficulty(corpus: Corpus, settings: Settings, rng: np.random.Generator,
     kept = _kept(corpus.own, centre, subjects, parameters, dimensions)
     answers = heads.stack([*exam_answers(materials, joint), *own_answers(corpus.own, settings.trust * kept, settings)])
     trained = heads.fit(answers, dimensions, settings.heads, rng, progress).scaled(settings.trust)
-    blank = Latents(*(np.zeros(shape, np.float32) for shape in ((dimensions, 1), (1,), (1, 0), (0,), (1, 0), (0,))))
-    started = Tier1(corpus.encoder, trained, blank, centre, subjects, parameters, {}, joint)
+    no_direct = Direct(*(np.zeros(shape, np.float32) for shape in ((answers.x.shape[1], 0), (0,))))
+    no_lengths = Lengths(*(np.zeros(shape, np.float32) for shape in ((dimensions, 0), (0,), (0, 0), (0,))))
+    started = Tier1(corpus.encoder, trained, no_direct, no_lengths, centre, subjects, parameters, {}, joint)
     # The heads do not see all of a question's difficulty: the same abilities lie further apart on what they see.
     seen = [forecast.kept_difficulty(started.predict(m.x), parameters).mean(axis=1) for m in materials]
     return replace(started, scale=scale.fit([m.data for m in materials], seen))
@@ -124,8 +132,7 @@ def fit_topics(corpus: Corpus, centre: Singles, settings: Settings, rng: np.rand
     tasks, label = np.unique(np.concatenate(named), return_inverse=True)
     label = np.concatenate([label, np.full(len(corpus.own.labels), len(tasks))])
     x = np.concatenate([*(form for m in corpus.materials for form in (m.x, m.other)), corpus.own.x])
-    gain = np.ones(x.shape[1], np.float32)
-    gain[: corpus.encoder.dimensions] = np.sqrt(corpus.encoder.dimensions)
+    gain = heads.gain(x.shape[1], corpus.encoder.dimensions)
     chat = label == len(tasks)
     weight = np.where(chat, settings.chat_share * (~chat).sum() / max(chat.sum(), 1), 1.0).astype(np.float32)
     return topics.fit(x, label, weight, len(tasks) + 1, gain, settings.topics, rng)
@@ -138,25 +145,53 @@ def _parameters(z: Singles, centre: Singles, settings: Settings) -> Parameters:
         inner_radius=inner,
         outer_radius=inner * settings.outer_factor,
         difficulty_beyond=settings.difficulty_beyond,
-        deviation_blend=settings.deviation_blend,
+        direct_share=settings.direct_share,
         prior_sd=settings.prior_sd,
     )
 
 
-def fit_models(started: Tier1, materials: Sequence[Material], own: Own, settings: Settings, rng: np.random.Generator) -> Tier1:
-    """Adds what tells models apart, with the difficulty frozen: latents, deviations by topic, answer lengths."""
+def fit_models(started: Tier1, materials: Sequence[Material], settings: Settings, rng: np.random.Generator) -> Tier1:
+    """Adds what tells models apart, with the difficulty frozen: deviations by topic, direct forecasts, answer lengths."""
     names = sorted({model for material in materials for model in material.data.models})
-    tasks = [_latent_task(started, material, names) for material in materials]
-    if len(own.labels):
-        tasks.append(_no_deviation(started, own, names, settings.own_stillness))
-    latents, of_latent, of_length = deviations.fit_latents(tasks, len(names), settings.latents, rng)
-    fitted = replace(started, latents=latents)
+    layer, of_direct = _fit_direct(materials, names, started.encoder.dimensions, settings, rng)
+    answered = [_answered(started, material, names) for material in materials]
+    net, of_length = lengths.fit(answered, len(names), settings.lengths, rng)
+    fitted = replace(started, direct=layer, lengths=net)
     evidence, clusters = _clusters(fitted, materials, settings.cluster_sd)
     found = {
-        name: profiles.trained(evidence[name], started.scale.ability[name], clusters[name], of_latent[i], of_length[i])
+        name: profiles.trained(evidence[name], started.scale.ability[name], clusters[name], of_direct[i], of_length[i])
         for i, name in enumerate(names)
     }
     return replace(fitted, profiles=found)
+
+
+def _fit_direct(
+    materials: Sequence[Material], names: Sequence[str], dimensions: int, settings: Settings, rng: np.random.Generator
+) -> tuple[Direct, Singles]:
+    targets = direct.stack([part for material in materials for part in _targets(material, names, settings.direct)])
+    labelled = any(material.soft is not None for material in materials)
+    epochs = settings.direct.soft_epochs if labelled else settings.direct.epochs
+    return direct.fit(targets, heads.gain(targets.x.shape[1], dimensions), epochs, settings.direct, rng)
+
+
+def _targets(material: Material, names: Sequence[str], settings: DirectSettings) -> list[Targets]:
+    """Both forms of each question, half a question each."""
+    data = material.data
+    columns = [names.index(model) for model in data.models]
+    shape = (len(data), len(names))
+    right, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    score = data.score
+    if material.soft is not None:
+        taught = (1 - settings.soft_share) * score + settings.soft_share * material.soft
+        score = np.where(np.isnan(taught), score, taught)
+    right[:, columns] = np.nan_to_num(score)
+    weight[:, columns] = 0.5 * _answer_weights(data.score)
+    return [Targets(x, right, weight) for x in (material.x, material.other)]
+
+
+def with_direct_share(fitted: Tier1, share: float) -> Tier1:
+    """The same with another share of the direct forecast: for choosing it by routing value."""
+    return replace(fitted, parameters=replace(fitted.parameters, direct_share=share))
 
 
 def with_cluster_sd(fitted: Tier1, materials: Sequence[Material], sd: float) -> Tier1:
@@ -263,40 +298,17 @@ def _kept(own: Own, centre: Singles, subjects: Topics, parameters: Parameters, d
     return forecast.kept_share(Prediction(nothing, nothing, nothing, similarity, subjects.weights(own.x)), parameters)
 
 
-def _latent_task(started: Tier1, material: Material, names: Sequence[str]) -> LatentTask:
+def _answered(started: Tier1, material: Material, names: Sequence[str]) -> lengths.Answered:
     data = material.data
-    prediction = started.predict(material.x)
-    difficulty = forecast.kept_difficulty(prediction, started.parameters).mean(axis=1)
-    near = forecast.nearness(prediction, started.parameters)[:, None]
-    weight = _answer_weights(data.score) * near
     tokens = np.log(np.maximum(data.output_tokens, 1))
     with np.errstate(invalid="ignore"):
         centred = tokens - _column_means(tokens)
     measured = ~np.isnan(centred)
-    ability = np.array([started.scale.ability[model] for model in data.models])
-    return LatentTask(
+    return lengths.Answered(
         z=material.x[:, : started.encoder.dimensions],
         models=[names.index(model) for model in data.models],
-        right=np.nan_to_num(data.score).astype(np.float32),
-        weight=weight.astype(np.float32),
-        logit=(ability - difficulty[:, None]).astype(np.float32),
         log_length=np.nan_to_num(centred).astype(np.float32),
-        length_weight=(measured / max(len(data.models), 1)).astype(np.float32),
-    )
-
-
-def _no_deviation(started: Tier1, own: Own, names: Sequence[str], weight: float) -> LatentTask:
-    """Chat says nothing of one model against another, so there the latent should be still: answers right half
-    the time at logit 0 pull it to 0."""
-    shape = (len(own.labels), len(names))
-    return LatentTask(
-        z=own.x[:, : started.encoder.dimensions],
-        models=list(range(len(names))),
-        right=np.full(shape, 0.5, np.float32),
-        weight=np.full(shape, weight / len(names), np.float32),
-        logit=np.zeros(shape, np.float32),
-        log_length=np.zeros(shape, np.float32),
-        length_weight=np.zeros(shape, np.float32),
+        weight=(measured / max(len(data.models), 1)).astype(np.float32),
     )
 
 

@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(dimensions, Dimensions { heads: 2, latent: 1, length: 1, clusters: 1, topics: 2, ..Dimensions::default() });
         for (old, new, part) in [
             ("centroids", "centroidz", "`centroids` is missing"),
-            ("tier1/2", "tier9/9", "unknown graph"),
+            ("tier1/3", "tier9/9", "unknown graph"),
             ("sha256:", "sha255:", "feature schema"),
             ("tradewind.feature_schema", "tradewind.feature_schemb", "`tradewind.feature_schema` is missing"),
         ] {

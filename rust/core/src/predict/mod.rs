@@ -74,7 +74,7 @@ impl Prediction {
         &self.values[..self.dimensions.heads]
     }
 
-    /// The latent that tells models apart.
+    /// What the direct forecasts weigh.
     #[must_use]
     pub fn latent(&self) -> &[f32] {
         self.part(self.dimensions.heads, self.dimensions.latent)

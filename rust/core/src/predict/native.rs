@@ -69,8 +69,8 @@ pub struct Native {
     surface_inverse_sd: Box<[f32]>,
     difficulty_hidden: Dense,
     difficulty_out: Dense,
-    latent_hidden: Dense,
-    latent_out: Dense,
+    latent: Dense,
+    length_hidden: Dense,
     length_out: Dense,
     centroids: Dense,
     topic_hidden: Dense,
@@ -93,8 +93,8 @@ impl Native {
             surface_inverse_sd: graph.floats("surface_inverse_sd"),
             difficulty_hidden: Dense::read(graph, "difficulty_hidden"),
             difficulty_out: Dense::read(graph, "difficulty_out"),
-            latent_hidden: Dense::read(graph, "latent_hidden"),
-            latent_out: Dense::read(graph, "latent_out"),
+            latent: Dense::read(graph, "latent"),
+            length_hidden: Dense::read(graph, "length_hidden"),
             length_out: Dense::read(graph, "length_out"),
             centroids: Dense { weight: graph.floats("centroids"), bias: vec![0.0; graph.dimensions.clusters].into() },
             topic_hidden: Dense::read(graph, "topic_hidden"),
@@ -161,9 +161,8 @@ impl Native {
         let mut prediction = Prediction::zeros(self.dimensions);
         let parts = prediction.parts_mut();
         self.difficulty_out.apply(&self.difficulty_hidden.apply_relu(&input), parts.difficulty);
-        let hidden = self.latent_hidden.apply_relu(embedding);
-        self.latent_out.apply(&hidden, parts.latent);
-        self.length_out.apply(&hidden, parts.length);
+        parts.latent.copy_from_slice(&self.latent.apply_relu(&input));
+        self.length_out.apply(&self.length_hidden.apply_relu(embedding), parts.length);
         self.centroids.apply(embedding, parts.similarity);
         self.topic_out.apply(&self.topic_hidden.apply_relu(&input), parts.topics);
         softmax(parts.topics);

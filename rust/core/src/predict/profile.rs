@@ -13,7 +13,7 @@ pub struct Profile {
     /// How much difficulty costs this model.
     #[serde(default = "one")]
     pub slope: f32,
-    /// Weights on the latent; empty for none.
+    /// Weights on the latent: they give the logit of the direct forecast; empty for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latent: Vec<f32>,
     /// Shrunk deviation per topic, a learned cluster of questions; empty for none.

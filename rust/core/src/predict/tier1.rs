@@ -1,9 +1,9 @@
 //! The microsecond tier: what its file must hold, checked once when it is loaded, and how its outputs are read.
 //!
-//! The graph itself is fixed (`tradewind.graph = tier1/2`, see `training/export.py`), so the native executor needs the
+//! The graph itself is fixed (`tradewind.graph = tier1/3`, see `training/export.py`), so the native executor needs the
 //! initialisers only; ONNX Runtime runs the file as it is. Difficulty is shared by all models and stays, shrunk, far from the
-//! training data, but for chat (the last topic), where it was learned too; what tells models apart (regression and topic prior)
-//! fades to nothing between the inner and the outer radius.
+//! training data, but for chat (the last topic), where it was learned too; what tells models apart (deviations by topic, and the
+//! direct forecast of the models that training knew) fades to nothing between the inner and the outer radius.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::{
 use crate::{error::Error, features};
 
 /// The name of this kind of graph.
-pub const KIND: &str = "tier1/2";
+pub const KIND: &str = "tier1/3";
 
 /// What it is fed.
 pub const INPUTS: &[Input] = &[Input::Ids, Input::Features];
@@ -54,8 +54,8 @@ pub struct Parameters {
     pub outer_radius: f32,
     /// Share of the difficulty that stays beyond the outer radius, where a text is no chat.
     pub difficulty_beyond: f32,
-    /// Weight of the regression against the topic prior in the per-model deviation.
-    pub deviation_blend: f32,
+    /// Share of the direct forecast within the inner radius, where a profile has one and a text is no chat.
+    pub direct_share: f32,
     /// Standard deviation of quality that distance adds.
     pub prior_sd: f32,
 }
@@ -66,8 +66,8 @@ impl Parameters {
         let radii = 0.0..=4.0;
         if !(radii.contains(&self.inner_radius) && radii.contains(&self.outer_radius) && self.inner_radius < self.outer_radius) {
             Some("`inner_radius` and `outer_radius` must satisfy 0 ≤ inner < outer ≤ 4")
-        } else if !unit(self.difficulty_beyond) || !unit(self.deviation_blend) || !unit(self.prior_sd) {
-            Some("`difficulty_beyond`, `deviation_blend` and `prior_sd` must lie in [0, 1]")
+        } else if !unit(self.difficulty_beyond) || !unit(self.direct_share) || !unit(self.prior_sd) {
+            Some("`difficulty_beyond`, `direct_share` and `prior_sd` must lie in [0, 1]")
         } else {
             None
         }
@@ -120,10 +120,10 @@ impl<'a> Tier1<'a> {
         self.shape("difficulty_hidden_bias", float, &[Some(difficulty)])?;
         let heads = self.shape("difficulty_out_weight", float, &[Some(difficulty), None])?[1];
         self.shape("difficulty_out_bias", float, &[Some(heads)])?;
-        let hidden = self.shape("latent_hidden_weight", float, &[Some(embedding), None])?[1];
-        self.shape("latent_hidden_bias", float, &[Some(hidden)])?;
-        let latent = self.shape("latent_out_weight", float, &[Some(hidden), None])?[1];
-        self.shape("latent_out_bias", float, &[Some(latent)])?;
+        let latent = self.shape("latent_weight", float, &[Some(embedding + surface), None])?[1];
+        self.shape("latent_bias", float, &[Some(latent)])?;
+        let hidden = self.shape("length_hidden_weight", float, &[Some(embedding), None])?[1];
+        self.shape("length_hidden_bias", float, &[Some(hidden)])?;
         let length = self.shape("length_out_weight", float, &[Some(hidden), None])?[1];
         self.shape("length_out_bias", float, &[Some(length)])?;
         let clusters = self.shape("centroids", float, &[Some(embedding), None])?[1];
@@ -171,6 +171,8 @@ impl<'a> Tier1<'a> {
 pub struct Seen<'a> {
     prediction: &'a Prediction,
     parameters: &'a Parameters,
+    /// The share of a direct forecast.
+    direct: f32,
     /// 1 within the inner radius of the nearest centroid, 0 beyond the outer.
     near: f32,
     /// The share of the difficulty that holds.
@@ -185,7 +187,8 @@ impl<'a> Seen<'a> {
         let near = ((parameters.outer_radius - (1.0 - nearest)) / (parameters.outer_radius - parameters.inner_radius)).clamp(0.0, 1.0);
         let chat = prediction.topics().last().copied().unwrap_or(0.0);
         let kept = near + (1.0 - near) * (parameters.difficulty_beyond + (1.0 - parameters.difficulty_beyond) * chat);
-        Self { prediction, parameters, near, kept }
+        let direct = parameters.direct_share * near * (1.0 - chat);
+        Self { prediction, parameters, direct, near, kept }
     }
 
     /// What is expected of a model with this profile.
@@ -197,18 +200,17 @@ impl<'a> Seen<'a> {
     }
 
     fn quality(&self, profile: &Profile) -> (f32, f32) {
-        let Self { prediction, parameters, near, kept } = *self;
-        let deviation = if near > 0.0 {
-            let regression = dot(&profile.latent, prediction.latent());
-            let prior = dot(&profile.clusters, prediction.topics());
-            near * (parameters.deviation_blend * regression + (1.0 - parameters.deviation_blend) * prior)
+        let Self { prediction, parameters, direct, near, kept } = *self;
+        let deviation = if near > 0.0 { near * dot(&profile.clusters, prediction.topics()) } else { 0.0 };
+        let (share, straight) = if direct > 0.0 && !profile.latent.is_empty() {
+            (direct, dot(&profile.latent, prediction.latent()))
         } else {
-            0.0
+            (0.0, 0.0)
         };
         let heads = prediction.difficulty();
         let (mut sum, mut squares) = (0.0_f32, 0.0_f32);
         for &difficulty in heads {
-            let logit = profile.bias - profile.slope * kept * difficulty + deviation;
+            let logit = (1.0 - share) * (profile.bias - profile.slope * kept * difficulty + deviation) + share * straight;
             let quality = sigmoid(profile.calibration.slope * logit + profile.calibration.offset);
             sum += quality;
             squares += quality * quality;

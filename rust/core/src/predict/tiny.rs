@@ -51,10 +51,10 @@ pub fn tiny(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
         ("difficulty_hidden_bias", vec![1], vec![0.0]),
         ("difficulty_out_weight", vec![1, 2], vec![1.0, 1.1]),
         ("difficulty_out_bias", vec![2], vec![-1.0, -1.0]),
-        ("latent_hidden_weight", vec![embedding, 1], vec![1.0, 1.0]),
-        ("latent_hidden_bias", vec![1], vec![0.0]),
-        ("latent_out_weight", vec![1, 1], vec![1.0]),
-        ("latent_out_bias", vec![1], vec![0.0]),
+        ("latent_weight", vec![embedding + surface, 1], vec![0.0; embedding + surface]),
+        ("latent_bias", vec![1], vec![1.0]),
+        ("length_hidden_weight", vec![embedding, 1], vec![1.0, 1.0]),
+        ("length_hidden_bias", vec![1], vec![0.0]),
         ("length_out_weight", vec![1, 1], vec![1.0]),
         ("length_out_bias", vec![1], vec![0.0]),
         ("centroids", vec![embedding, 1], vec![std::f32::consts::FRAC_1_SQRT_2; 2]),
@@ -70,7 +70,7 @@ pub fn tiny(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
     }
     let mut model = Vec::new();
     field(7, &graph, &mut model);
-    let parameters = r#"{"inner_radius":0.5,"outer_radius":0.8,"difficulty_beyond":0.5,"deviation_blend":0.5,"prior_sd":0.1}"#;
+    let parameters = r#"{"inner_radius":0.5,"outer_radius":0.8,"difficulty_beyond":0.5,"direct_share":0.5,"prior_sd":0.1}"#;
     for (key, value) in [("tradewind.graph", KIND), ("tradewind.feature_schema", features::schema()), ("tradewind.parameters", parameters)]
     {
         let mut entry = Vec::new();
