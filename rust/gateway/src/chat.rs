@@ -122,7 +122,7 @@ fn decide<'h>(
     let last = session.and_then(|session| engine.sessions().last(tenant, session, Instant::now()));
     let now = engine.draw();
     let call = Call { dials, ..*call };
-    let decision = decide_request(&routing.plan, &call, request, &Hints {}, &routing.live(last.as_deref(), engine.templates()), now)?;
+    let decision = decide_request(&routing.plan, &call, request, &Hints::default(), &routing.live(last.as_deref(), engine.templates()), now)?;
     Ok(Decided { decision, dials, session })
 }
 

@@ -176,7 +176,7 @@ impl Planner {
 
     fn document(&self, call: &Call<'_>, live: &LiveView<'_>, now: Now, id: &str) -> Result<Vec<u8>, Error> {
         let call = Call { dials: call.dials.checked()?, ..*call };
-        let decision = decide(&self.plan, &call, &Hints {}, live, now)?;
+        let decision = decide(&self.plan, &call, &Hints::default(), live, now)?;
         serde_json::to_vec(&decision.document(id)).map_err(|error| Error::new(Code::Internal, "", error.to_string()))
     }
 
