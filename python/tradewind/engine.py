@@ -56,7 +56,8 @@ def fetch_predictors(resources: Resources, default: Artifact, cache: Path | None
         if digest in others or digest == default.digest:
             continue
         try:
-            others[digest] = predictor.fetch(url, digest, cache or predictor.default_cache())
+            place = cache or predictor.default_cache()
+            others[digest] = predictor.fetch(url, digest, place, largest=predictor.LARGEST_ENCODER)
             missing.pop(digest, None)
         except TradewindError as error:
             missing[digest] = error.message
