@@ -147,7 +147,7 @@ impl Default for Metrics {
             tokens: Family::default(),
             cost: Family::default(),
             baseline: Counter::default(),
-            decide: Histogram::new(exponential_buckets(1e-6, 2.0, 16)),
+            decide: Histogram::new(exponential_buckets(1e-6, 2.0, 18)),
             second_tier: Family::default(),
             first_token,
             in_flight: Gauge::default(),
