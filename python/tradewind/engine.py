@@ -56,7 +56,8 @@ def fetch_predictors(resources: Resources, default: Artifact, cache: Path | None
         if digest in others or digest == default.digest:
             continue
         try:
-            others[digest] = predictor.fetch(url, digest, cache or predictor.default_cache())
+            place = cache or predictor.default_cache()
+            others[digest] = predictor.fetch(url, digest, place, largest=predictor.LARGEST_ENCODER)
             missing.pop(digest, None)
         except TradewindError as error:
             missing[digest] = error.message
@@ -82,7 +83,8 @@ def kept_predictors(file: Path, default: Artifact, cache: Path | None = None) ->
     """The predictors that a plan source names, of those that were fetched before: it has digests, not URLs."""
     try:
         routes = json.loads(read_plan(file)).get("routes", ())
-        digests = {route["predictor"] for route in routes} - {default.digest}
+        tiers = [*routes, *(route["second_tier"] for route in routes if "second_tier" in route)]
+        digests = {tier["predictor"] for tier in tiers} - {default.digest}
     except (AttributeError, KeyError, TypeError, ValueError):
         digests = set()  # The core says what is wrong with it.
     found = {digest: predictor.kept(str(digest), cache or predictor.default_cache()) for digest in digests}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 import own_graph
 import tiny_predictor
 from hosted import hosted
@@ -28,7 +30,8 @@ async def fetched(policy: Custom, default: predictor.Artifact, cache: Path) -> t
     return fetcher.for_policies([policy], add), added
 
 
-def test_a_graph_of_a_users_own_is_refused_with_the_reason_and_given_to_no_gateway(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second", [False, True], ids=["first tier", "second tier"])
+def test_a_graph_of_a_users_own_is_refused_with_the_reason_and_given_to_no_gateway(tmp_path: Path, second: bool) -> None:
     default = predictor.read(tiny_predictor.write(tmp_path / "default"))
     graphs = {
         "tier1": predictor.read(tiny_predictor.write(tmp_path / "site" / "tier1", steepness=2.0)),
@@ -37,7 +40,7 @@ def test_a_graph_of_a_users_own_is_refused_with_the_reason_and_given_to_no_gatew
     with hosted(tmp_path / "site") as site:
         for name, artifact in graphs.items():
             named = {"url": f"{site.url}/{name}/predictor.onnx", "sha256": artifact.digest.removeprefix("sha256:")}
-            spec = {"predictor": named}
+            spec = {"predictor": {"default": {}, "secondTier": named} if second else named}
             meta = {
                 "namespace": "a",
                 "name": name,

@@ -250,8 +250,11 @@ def test_a_profile_of_a_config_map_must_be_there() -> None:
     assert routes(outcome) == {"a/default": BOTH}
 
 
-def test_a_predictor_that_was_not_fetched_is_said() -> None:
-    made = world(policy=POLICY + f"predictor: {{url: 'http://x.example/p.onnx', sha256: '{'0' * 64}'}}\n")
+@pytest.mark.parametrize("around", ["{}", "{{default: {{}}, secondTier: {}}}"], ids=["first tier", "second tier"])
+def test_a_predictor_that_was_not_fetched_is_said(around: str) -> None:
+    ambiguity = ", ambiguity: '0.1'" if "secondTier" in around else ""
+    named = f"{{url: 'http://x.example/p.onnx', sha256: '{'0' * 64}'{ambiguity}}}"
+    made = world(policy=POLICY + f"predictor: {around.format(named)}\n")
     outcome = made.run()
     assert said(outcome.verdicts[DEFAULT]) == ("Accepted", "PredictorUnavailable")
     assert routes(outcome) == {}

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import table
 import yaml
 from table import ABSENT, Ask, Effect, Object, Shown
 
 import hosted
+import own_graph
 import scripted
 import tiny_predictor
 from scripted import Connection, Scripted
@@ -77,12 +79,16 @@ class Stage:
         self.default = predictor.read(tiny_predictor.write(folder / "default"))
         self._caches = (folder / f"cache-{number}" for number in itertools.count())
         other = predictor.read(tiny_predictor.write(folder / "site", STEEPNESS))
+        graph = own_graph.build(tokens=False, quality=np.array([0.99, 0.01, 0.5], np.float32))
+        second = predictor.read(own_graph.write(folder / "site" / "second", graph, models=["cheap", "dear", "other"]))
         self.names = {
             "url": upstreams[0].url.removesuffix("/v1"),
             "port": upstreams[0].server_address[1],
             "port2": upstreams[1].server_address[1],
             "predictor": f"{site}/{predictor.GRAPH}",
             "digest": other.digest.removeprefix("sha256:"),
+            "second": f"{site}/second/{predictor.GRAPH}",
+            "second_digest": second.digest.removeprefix("sha256:"),
         }
 
     def assembled(self, effect: Effect, value: Any) -> Assembled:

@@ -19,6 +19,8 @@ EXAMPLES = {
     "port2": 9000,
     "predictor": "https://predictors.example/predictor.onnx",
     "digest": "2fc4…",
+    "second": "https://predictors.example/second.onnx",
+    "second_digest": "7be1…",
 }
 """What names stand for, for people."""
 

@@ -83,7 +83,7 @@ class Ask:
 @dataclass(frozen=True)
 class Effect:
     """A row. Objects are `POOL` and `POLICY`; in texts, `{url}` is the upstream, `{port}` its port, `{port2}` another's, and
-    `{predictor}` is where a predictor is with `{digest}`."""
+    `{predictor}` is where a predictor is with `{digest}`, `{second}` a second tier with `{second_digest}`."""
 
     field: str
     does: str
@@ -157,6 +157,12 @@ PROFILES = (
     config_map("better", weak='{"bias": 9}'),
 )
 FETCHED = {"url": "{predictor}", "sha256": "{digest}"}
+# By it, `cheap` is good and `dear` is not.
+SECOND = {
+    "default": {},
+    "secondTier": {"url": "{second}", "sha256": "{second_digest}", "ambiguity": "1", "weight": "1", "use": "Inline"},
+}
+ASKED = {f"{ROUTE}.predictor": SECOND, **BEST}
 UTILITY = {"type": "Utility", "utility": {"willingnessToPayUSD": "0.5"}}
 MODEL_POOL: tuple[Effect, ...] = (
     Effect(
@@ -494,6 +500,46 @@ ROUTING_POLICY: tuple[Effect, ...] = (
         "problem",
         (NONE, "missing_predictor"),
         given={f"{ROUTE}.predictor": FETCHED},
+    ),
+    Effect(
+        f"{ROUTE}.predictor.secondTier.url",
+        "Where a slower graph is fetched from, which is asked where the choice is close.",
+        ("{second}", "{second}.old"),
+        "problem",
+        (NONE, "missing_predictor"),
+        given=ASKED,
+    ),
+    Effect(
+        f"{ROUTE}.predictor.secondTier.sha256",
+        "What is fetched must be this, or the policy is refused.",
+        ("{second_digest}", "0" * 64),
+        "problem",
+        (NONE, "missing_predictor"),
+        given=ASKED,
+    ),
+    Effect(
+        f"{ROUTE}.predictor.secondTier.ambiguity",
+        "A choice is close where it is ahead of the next by less than this.",
+        ("0.01", "1"),
+        "chosen model",
+        (DEAR, CHEAP),
+        given=ASKED,
+    ),
+    Effect(
+        f"{ROUTE}.predictor.secondTier.weight",
+        "How much the second tier's word counts beside the first's.",
+        ("0.01", "1"),
+        "chosen model",
+        (DEAR, CHEAP),
+        given=ASKED,
+    ),
+    Effect(
+        f"{ROUTE}.predictor.secondTier.use",
+        "Whether it decides, or only labels outcomes for the next training.",
+        ("Labels", "Inline"),
+        "chosen model",
+        (DEAR, CHEAP),
+        given=ASKED,
     ),
     Effect(
         f"{ROUTE}.strategy.type",

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import own_graph
 import tiny_predictor
 from tradewind.artifacts import plan, predictor
 from tradewind.artifacts.predictor import Artifact, Predictors
@@ -283,6 +284,30 @@ def test_a_predictor_that_could_not_be_had_is_missing_with_the_reason(artifact: 
 def test_the_default_predictor_may_be_named_by_its_digest(artifact: Artifact) -> None:
     assembled = check(artifact, pool("chat", model("a")), policy("auto", "chat", predictor=named(artifact)))
     assert assembled.problems == ()
+
+
+def test_a_second_tier_has_the_columns_of_the_models_that_can_be_called(artifact: Artifact, tmp_path: Path) -> None:
+    graph = predictor.read(own_graph.write(tmp_path, models=["small", "b", "c"]))
+    tier = {**named(graph), "ambiguity": "0.05", "weight": "0.25", "use": "Inline"}
+    models = model("a", "small"), model("b", "strong"), model("c", "strong"), model("d", "strong")
+    documents = pool("chat", *models), policy("auto", "chat", predictor={"default": {}, "secondTier": tier})
+    assert predictors_wanted(parse(list(documents))) == [(graph.digest, "https://example.com/a.onnx")]
+    assembled = check(artifact, *documents, others=(graph,), unusable=("default/chat/c",))
+    assert assembled.problems == ()
+    columns = {"default/chat/a": 0, "default/chat/b": 1}
+    assert assembled.plan.routes[0].second_tier == plan.SecondTier(graph.digest, 0.05, columns, 0.25, "inline")
+    assert list(assembled.predictors.others) == [graph.digest]
+    unused = check(artifact, *documents, others=(graph,), unusable=tuple(f"default/chat/{name}" for name in "abc"))
+    assert (unused.problems, unused.plan.routes[0].second_tier) == ((), None)
+
+
+def test_a_second_tier_that_could_not_be_had_takes_its_policy_along(artifact: Artifact, tmp_path: Path) -> None:
+    graph = predictor.read(own_graph.write(tmp_path, models=["a", "b", "c"]))
+    tier = {**named(graph), "ambiguity": "0.05"}
+    documents = [pool("chat", model("a")), policy("auto", "chat", predictor={"default": {}, "secondTier": tier})]
+    assembled = assemble(parse(documents), Predictors(artifact, missing={graph.digest: "it is answered 404"}))
+    assert told(assembled) == [("missing_predictor", "RoutingPolicy/default/auto", "spec.predictor.secondTier")]
+    assert assembled.plan.routes == ()
 
 
 def test_a_profile_of_a_config_map_follows_it_while_the_pool_stays(artifact: Artifact) -> None:

@@ -141,6 +141,22 @@ class Callers:
 
 
 @dataclass(frozen=True)
+class SecondTier:
+    """A graph of a user's own that is asked where the choice of the first tier is close."""
+
+    predictor: str
+    """`sha256:` of the ONNX file."""
+    ambiguity: float
+    """It is asked where the margin of the choice is below this; in units of quality."""
+    columns: Mapping[str, int]
+    """By candidate, of those that it knows."""
+    weight: float = 0.5
+    """Its share in the logit of quality."""
+    purpose: str = "labels"
+    """`labels` or `inline`; the plan's `use`."""
+
+
+@dataclass(frozen=True)
 class Route:
     """Which calls, which candidates, by which rules."""
 
@@ -160,6 +176,12 @@ class Route:
     callers: Callers = Callers()
     profiles: Mapping[str, str] = field(default_factory=dict)
     """By candidate: the key of the profile that this route's predictor reads instead of the model's own."""
+    second_tier: SecondTier | None = None
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Digests of those that it names."""
+        return (self.predictor, *((self.second_tier.predictor,) if self.second_tier is not None else ()))
 
 
 @dataclass(frozen=True)
@@ -293,12 +315,25 @@ def _route(route: Route) -> dict[str, Any]:
         "aliases": list(route.aliases),
         **_present(when=route.when, callers=_callers(route.callers)),
         "predictor": route.predictor,
+        **_present(second_tier=_second_tier(route.second_tier)),
         "candidates": list(route.candidates),
         **_present(profiles=dict(sorted(route.profiles.items())) or None),
         "strategy": dict(route.strategy),
         "constraints": _present(**constraints),
         "timeouts": dict(vars(route.timeouts)),
         "retry_attempts": route.retry_attempts,
+    }
+
+
+def _second_tier(tier: SecondTier | None) -> dict[str, Any] | None:
+    if tier is None:
+        return None
+    return {
+        "predictor": tier.predictor,
+        "ambiguity": tier.ambiguity,
+        "weight": tier.weight,
+        "use": tier.purpose,
+        "columns": dict(sorted(tier.columns.items())),
     }
 
 
@@ -321,7 +356,13 @@ def _route_from(document: Mapping[str, Any]) -> Route:
         when=document.get("when"),
         callers=_callers_from(document.get("callers", {})),
         profiles=dict(document.get("profiles", {})),
+        second_tier=_second_tier_from(document["second_tier"]) if "second_tier" in document else None,
     )
+
+
+def _second_tier_from(document: Mapping[str, Any]) -> SecondTier:
+    given = dict(document)
+    return SecondTier(columns=dict(given.pop("columns")), purpose=given.pop("use", "labels"), **given)
 
 
 def _callers_from(document: Mapping[str, Any]) -> Callers:

@@ -25,7 +25,9 @@ SCHEMA = "tradewind.predictor/v1"
 MANIFEST = "manifest.json"
 GRAPH = "predictor.onnx"
 LARGEST_GRAPH = 64 << 20
-"""Bytes that are fetched of an ONNX file."""
+"""Bytes that are fetched of an ONNX file, as many as controllers give to data planes."""
+LARGEST_ENCODER = 512 << 20
+"""The same where nobody else is given it: MiniLM has 91 MB."""
 LARGEST_MANIFEST = 16 << 20
 """Bytes that are fetched of a manifest."""
 
@@ -118,9 +120,15 @@ def default_cache() -> Path:
     return Path.home() / ".cache" / "tradewind" / "predictors"
 
 
-def fetch(url: str, sha256: str, folder: Path, reachable: download.Reachable = download.anywhere) -> Artifact:
+def fetch(
+    url: str,
+    sha256: str,
+    folder: Path,
+    reachable: download.Reachable = download.anywhere,
+    largest: int = LARGEST_GRAPH,
+) -> Artifact:
     """The predictor at the URL of its ONNX file, with `manifest.json` beside it; kept in `folder` by its digest, and not
-    fetched again.
+    fetched again. A graph has at most `largest` bytes.
 
     Raises `UsageError` where it cannot be had, `InvalidPredictor` where it is not what `sha256` says.
     """
@@ -128,7 +136,7 @@ def fetch(url: str, sha256: str, folder: Path, reachable: download.Reachable = d
     found = kept(digest, folder)
     if found is not None:
         return found
-    graph = download.fetch(url, LARGEST_GRAPH, reachable)
+    graph = download.fetch(url, largest, reachable)
     if digest_of(graph) != digest:
         raise InvalidPredictor("invalid_predictor", f"{url} is `{digest_of(graph)}`, not `{digest}`", "digest")
     manifest = download.fetch(urljoin(url, MANIFEST), LARGEST_MANIFEST, reachable)

@@ -45,8 +45,10 @@ class Fetcher:
         for custom in customs:
             if b'"sha256"' not in custom.spec:
                 continue
-            wanted = json.loads(custom.spec).get("predictor") or {}
-            if "url" in wanted and "sha256" in wanted:
+            first = json.loads(custom.spec).get("predictor") or {}
+            for wanted in (first, first.get("secondTier") or {}):
+                if "url" not in wanted or "sha256" not in wanted:
+                    continue
                 key = (wanted["url"], "sha256:" + wanted["sha256"].removeprefix("sha256:"))
                 named.add(key[1])
                 if key[1] not in self._found and key not in self._tasks:

@@ -42,7 +42,7 @@ REFERENCES = {
 MODEL_PATH = re.compile(r"spec\.models\[(\d+)\]")
 REFUSALS = {"invalid_expression": "InvalidExpression", "invalid_strategy": "InvalidStrategy"}
 """Codes of problems of the object itself, and the reasons of Accepted that they become; `Invalid` for the rest."""
-PROFILES = ("quality.profile", "spec", "spec.predictor")
+PROFILES = ("quality.profile", "spec", "spec.predictor", "spec.predictor.secondTier")
 """Ends of the paths at which an unknown name is a profile's."""
 SILENT = {"no_policy", "no_usable_model"}
 """Codes that conditions tell otherwise."""

@@ -67,7 +67,7 @@ def assemble(resources: Resources, predictors: Predictors, unusable: frozenset[s
     models = [model for pool in _in_order(resources) for model in _models(pool, given, made)]
     routes = [route for policy in by_priority(resources) for route in _route(policy, given, made)]
     source = plan.PlanSource(made.profiles.by_key, tuple(models), tuple(routes))
-    used = {route.predictor for route in routes}
+    used = {digest for route in routes for digest in route.predictors}
     others = {digest: artifact for digest, artifact in predictors.others.items() if digest in used}
     named = Predictors(predictors.default, others, predictors.missing)
     found = core.check_plan(source.to_json(), named.graphs)
@@ -90,12 +90,9 @@ def by_priority(resources: Resources) -> list[Sourced[RoutingPolicy]]:
 
 def predictors_wanted(resources: Resources) -> list[tuple[str, str]]:
     """Digest and URL of each predictor that a policy names; a digest may have several URLs."""
-    found = {
-        (_digest(named.sha256), named.url)
-        for policy in resources.policies.values()
-        if (named := policy.resource.spec.predictor) is not None and named.sha256 is not None and named.url is not None
-    }
-    return sorted(found)
+    named = [policy.resource.spec.predictor for policy in resources.policies.values()]
+    tiers = [tier for first in named if first is not None for tier in (first, first.second_tier) if tier is not None]
+    return sorted({(_digest(tier.sha256), tier.url) for tier in tiers if tier.sha256 is not None and tier.url is not None})
 
 
 def _in_order(resources: Resources) -> list[Sourced[ModelPool]]:
@@ -190,7 +187,7 @@ def _route(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Iterato
     made.problems.extend(_unmatched_labels(sourced, candidates))
     own = _profiles(sourced, candidates, predictor, made)
     usable = _usable(sourced, candidates, given, made)
-    if own is None or not usable:
+    if own is None or not usable or not _fits(sourced, candidates, given, made):
         return
     made.origins.add_route(sourced.document)
     yield plan.Route(
@@ -205,6 +202,7 @@ def _route(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Iterato
         when=policy.spec.match.when,
         callers=tenants.callers(policy.spec.callers, policy.metadata.namespace, given.tenants),
         profiles={id: key for id, key in own.items() if id not in given.unusable},
+        second_tier=_second_tier(policy, usable, given),
     )
 
 
@@ -257,13 +255,61 @@ def _predictor(sourced: Sourced[RoutingPolicy], given: Given, made: Made) -> Art
     named = sourced.resource.spec.predictor
     if named is None or named.sha256 is None:
         return given.predictors.default
-    digest = _digest(named.sha256)
+    return _fetched(sourced, ("spec", "predictor"), _digest(named.sha256), given, made)
+
+
+def _fetched(sourced: Sourced[RoutingPolicy], path: Path, digest: str, given: Given, made: Made) -> Artifact | None:
     found = given.predictors.named(digest)
     if found is None:
         why = given.predictors.missing.get(digest, "it has not been fetched")
         message = f"the predictor `{digest}` is missing: {why}"
-        made.problems.append(problems.problem(sourced.document, ("spec", "predictor"), "missing_predictor", message))
+        made.problems.append(problems.problem(sourced.document, path, "missing_predictor", message))
     return found
+
+
+def _fits(sourced: Sourced[RoutingPolicy], candidates: Candidates, given: Given, made: Made) -> bool:
+    """Whether the policy's second tier is there and can say something of a candidate; or there is none."""
+    predictor = sourced.resource.spec.predictor
+    named = predictor.second_tier if predictor is not None else None
+    if named is None:
+        return True
+    path: Path = ("spec", "predictor", "secondTier")
+    found = _fetched(sourced, path, _digest(named.sha256), given, made)
+    if found is None:
+        return False
+    if found.own and not _known(found, candidates):
+        known = tuple(sorted(found.profiles))
+        message = (
+            f"the second tier, `{found.digest}`, has no column for a model of this policy; it has {listed(known[:MOST_LISTED])}"
+        )
+        made.problems.append(problems.problem(sourced.document, path, "unknown_name", message, known))
+        return False
+    return True
+
+
+def _known(graph: Artifact, candidates: Candidates) -> dict[str, int]:
+    """Columns of the candidates that a graph of a user's own knows."""
+    names = {id: graph.profile_name((model.quality.profile, model.name)) for id, model in candidates}
+    columns = {id: graph.profiles[name].column for id, name in names.items() if name is not None}
+    return {id: column for id, column in columns.items() if column is not None}
+
+
+def _second_tier(policy: RoutingPolicy, usable: Candidates, given: Given) -> plan.SecondTier | None:
+    """The second tier of a policy that it fits; none where no model that can be called has a column."""
+    named = policy.spec.predictor.second_tier if policy.spec.predictor is not None else None
+    found = given.predictors.named(_digest(named.sha256)) if named is not None else None
+    if named is None or found is None:
+        return None
+    columns = _known(found, usable)
+    if found.own and not columns:
+        return None
+    return plan.SecondTier(
+        predictor=found.digest,
+        ambiguity=formats.number(named.ambiguity),
+        columns=columns,
+        weight=formats.number(named.weight),
+        purpose=named.use.lower(),
+    )
 
 
 def _digest(sha256: str) -> str:

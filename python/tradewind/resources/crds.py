@@ -15,7 +15,7 @@ from tradewind.resources.model_pool import ModelPool
 from tradewind.resources.routing_policy import RoutingPolicy
 
 GROUP, VERSION = "tradewind.dev", "v1alpha1"
-REVISION = 1
+REVISION = 2
 """Of the schemas: counted up with every change of them, so that a controller knows definitions that are older than itself."""
 REVISION_ANNOTATION = "tradewind.dev/revision"
 HEADER = "# Made by `make crds` from the shapes in python/tradewind/resources/; a test compares.\n"

@@ -46,6 +46,22 @@ class DefaultPredictor(Shape):
     model_config = ConfigDict(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True, "maxProperties": 0})
 
 
+class SecondTier(Shape):
+    """A slower graph that is asked where the choice is close."""
+
+    url: formats.Url = Field(description="http or https URL of its ONNX file; its `manifest.json` lies beside it.")
+    sha256: formats.Digest = Field(description="Digest of the ONNX file, which must be this one.")
+    ambiguity: formats.Fraction = Field(
+        description="It is asked where the chosen model is ahead of the best other by less than this, in units of quality: "
+        "of quality less cost by the willingness to pay, where the strategy trades."
+    )
+    weight: formats.Fraction = Field(default="0.5", description="Its share in the logit of quality.")
+    use: Literal["Labels", "Inline"] = Field(
+        default="Labels",
+        description="Whether its forecasts go into the outcomes, for training, or a call waits and is decided with them.",
+    )
+
+
 class Predictor(Shape):
     """What forecasts quality: the shipped predictor, or one of your own."""
 
@@ -56,6 +72,7 @@ class Predictor(Shape):
         default=None, description="http or https URL of an ONNX file; its `manifest.json` lies beside it."
     )
     sha256: formats.Digest | None = Field(default=None, description="Digest of the ONNX file, which must be this one.")
+    second_tier: SecondTier | None = Field(default=None, description="A slower graph that is asked where the choice is close.")
 
 
 class Utility(Shape):

@@ -1,5 +1,7 @@
 //! What to do first with a call. The page a newcomer reads first.
 
+use std::sync::Arc;
+
 use crate::{
     call::Call,
     decision::Decision,
@@ -7,21 +9,24 @@ use crate::{
     features::Features,
     live::{LiveView, Now},
     parse::{self, Facts, Request},
-    plan::{Plan, RouteView},
+    plan::{Plan, RouteView, source::SecondTierUse},
     policy,
-    predict::Prediction,
+    predict::{Prediction, SecondTier},
     strategy::Ranking,
 };
 
-/// Optional asynchronous inputs, for deciding again. Empty in this version: tier 2, judges and caches come with their issues.
+/// Optional inputs that take their time, for deciding again. Judges and caches come with their issues.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Hints {}
+pub struct Hints<'a> {
+    /// What the route's second tier says of the text.
+    pub second: Option<&'a Prediction>,
+}
 
 /// Decides on a call: which models may serve it, in which order, and why.
 ///
 /// # Errors
 /// Of the client (`invalid_json`, `model_not_found`, `no_candidate`, …) or of the models' state (`all_resting`).
-pub fn decide(plan: &Plan, call: &Call<'_>, hints: &Hints, live: &LiveView<'_>, now: Now) -> Result<Decision, Error> {
+pub fn decide(plan: &Plan, call: &Call<'_>, hints: &Hints<'_>, live: &LiveView<'_>, now: Now) -> Result<Decision, Error> {
     let request = parse::request(call)?;
     decide_request(plan, call, &request, hints, live, now)
 }
@@ -34,13 +39,69 @@ pub fn decide_request(
     plan: &Plan,
     call: &Call<'_>,
     request: &Request<'_>,
-    _hints: &Hints,
+    hints: &Hints<'_>,
     live: &LiveView<'_>,
     now: Now,
 ) -> Result<Decision, Error> {
     let view = plan.route(call, request)?;
     let predicted = predict(&view, call, request, live)?;
-    choose(plan, &view, call, &request.model, request.facts, predicted, live, now)
+    choose(plan, &view, call, &request.model, request.facts, predicted, hints, live, now)
+}
+
+/// Decides again on a call with what has become known of it since: the first tier has spoken, the time and the draw are the same.
+///
+/// # Errors
+/// As [`choose`].
+pub fn reconsider(
+    plan: &Plan,
+    call: &Call<'_>,
+    request: &Request<'_>,
+    first: &Decision,
+    hints: &Hints<'_>,
+    live: &LiveView<'_>,
+) -> Result<Decision, Error> {
+    let view = plan.route(call, request)?;
+    let predicted = Predicted { prediction: first.prediction.clone(), template_bytes: first.template_bytes };
+    choose(plan, &view, call, &request.model, request.facts, predicted, hints, live, first.now)
+}
+
+/// [`decide_request`], and [`reconsider`] where a second tier is asked inline. Waits for it as long as it takes.
+///
+/// # Errors
+/// As [`decide_request`]; `predictor_failed` where the second tier fails.
+pub fn decide_with_second_tier(
+    plan: &Plan,
+    call: &Call<'_>,
+    request: &Request<'_>,
+    live: &LiveView<'_>,
+    now: Now,
+) -> Result<Decision, Error> {
+    let first = decide_request(plan, call, request, &Hints::default(), live, now)?;
+    let Some(Question { tier, text }) = Question::of(&first, request).filter(|question| question.tier.purpose == SecondTierUse::Inline)
+    else {
+        return Ok(first);
+    };
+    let said = tier.predictor.predict(&Features::of(text))?;
+    reconsider(plan, call, request, &first, &Hints { second: Some(&said) }, live)
+}
+
+/// What a second tier is to be asked about a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Who is asked.
+    pub tier: &'a Arc<SecondTier>,
+    /// Of which text: what the first tier was shown.
+    pub text: &'a str,
+}
+
+impl<'a> Question<'a> {
+    /// `None` where the choice is clear, or the turn has no words of its own: it goes on with what was said of another text.
+    #[must_use]
+    pub fn of(decision: &'a Decision, request: &'a Request<'_>) -> Option<Self> {
+        let tier = decision.doubt.as_ref()?;
+        let text = request.text.get(decision.template_bytes as usize..).filter(|_| request.own_turn)?;
+        Some(Self { tier, text })
+    }
 }
 
 /// What the predictor said, and of which text.
@@ -88,12 +149,14 @@ pub fn choose(
     model: &str,
     facts: Facts,
     predicted: Predicted,
+    hints: &Hints<'_>,
     live: &LiveView<'_>,
     now: Now,
 ) -> Result<Decision, Error> {
     let route = view.route;
     let models = view.candidates.iter().map(|model| (&**model, live.models.model(&model.id)));
-    let forecasts = route.predictor.forecasts(&predicted.prediction, models, &facts);
+    let mut forecasts = route.predictor.forecasts(&predicted.prediction, models, &facts);
+    let opinion = view.second_tier().zip(hints.second).map(|(tier, said)| tier.opinion(said, &mut forecasts)).transpose()?.map(Box::new);
     let objective = route.objective.resolve(&call.dials, view.named)?;
     let admitted = policy::admit(&route.policies, objective.when_unsatisfied, view.candidates, &forecasts, &facts, &call.dials, now)?;
     let ranking = if view.named {
@@ -102,5 +165,9 @@ pub fn choose(
         route.strategy.rank(&admitted, &objective, now.seed)
     };
     let (admissions, relaxed) = (admitted.admissions, admitted.relaxed);
-    Ok(Decision::new(plan, view, model, facts, predicted, forecasts, admissions, relaxed, objective, ranking, now))
+    let decision = Decision::new(plan, view, model, facts, predicted, opinion, forecasts, admissions, relaxed, objective, ranking, now);
+    Ok(match view.second_tier() {
+        Some(tier) => decision.doubted_by(tier),
+        None => decision,
+    })
 }

@@ -12,7 +12,7 @@ use crate::{
     parse::Facts,
     plan::{Fields, Model, Plan, RouteView, Timeouts, source::WhenUnsatisfied},
     policy::Admission,
-    predict::{Forecast, Forecasts, Prediction},
+    predict::{Forecast, Forecasts, Opinion, Prediction, SecondTier},
     strategy::{Ranking, utility},
 };
 
@@ -33,6 +33,10 @@ pub struct Decision {
     pub prediction: Prediction,
     /// Bytes of the template that it was not shown: the text's beginning, which recurs from call to call.
     pub template_bytes: u32,
+    /// What the second tier said, where it was decided with it.
+    pub opinion: Option<Box<Opinion>>,
+    /// The second tier that is to be asked, for the choice is close.
+    pub doubt: Option<Arc<SecondTier>>,
     /// What quality, money and time are worth.
     pub objective: Objective,
     /// Soft policies that had to be relaxed.
@@ -84,6 +88,7 @@ impl Decision {
         model: &str,
         facts: Facts,
         predicted: Predicted,
+        opinion: Option<Box<Opinion>>,
         forecasts: Forecasts,
         admissions: Vec<Admission>,
         relaxed: Vec<&'static str>,
@@ -106,6 +111,8 @@ impl Decision {
             facts,
             prediction: predicted.prediction,
             template_bytes: predicted.template_bytes,
+            opinion,
+            doubt: None,
             objective,
             relaxed,
             candidates,
@@ -124,6 +131,28 @@ impl Decision {
     pub fn chosen(&self) -> &Candidate {
         // `admit` refuses a call without candidates, so a decision always ranks at least one.
         &self.candidates[self.ranking[0]]
+    }
+
+    /// Doubts the choice where it is closer than the second tier's limit, unless that one has spoken.
+    pub(crate) fn doubted_by(mut self, tier: &Arc<SecondTier>) -> Self {
+        let close = || self.margin().is_some_and(|margin| margin < f64::from(tier.ambiguity));
+        self.doubt = (self.opinion.is_none() && close()).then(|| Arc::clone(tier));
+        self
+    }
+
+    /// How far the choice is from the best other candidate that is admitted, in units of quality, at least 0: the difference of
+    /// `quality − cost / willingness to pay` where the strategy trades, of quality where it does not. `None` where nothing else is
+    /// admitted, or quality is worth nothing.
+    #[must_use]
+    pub fn margin(&self) -> Option<f64> {
+        let willingness = self.objective.willingness_to_pay_usd;
+        let worth = |index: usize| {
+            let Forecast { quality, cost, .. } = self.candidates[index].forecast;
+            f64::from(quality) - willingness.map_or(0.0, |willingness| cost.usd() / willingness)
+        };
+        let (chosen, others) = self.ranking.split_first()?;
+        let best = others.iter().map(|&index| worth(index)).reduce(f64::max)?;
+        (willingness != Some(0.0)).then(|| (worth(*chosen) - best).abs())
     }
 
     /// Willingness to pay × quality − cost in USD, where the strategy trades.
@@ -168,7 +197,16 @@ impl Decision {
             propensity: self.propensity,
             candidates: self.candidates.iter().map(|candidate| self.candidate_document(candidate)).collect(),
             readings: self.readings(),
+            second_tier: self.opinion.as_ref().map(|opinion| self.second_tier_document(opinion)),
         }
+    }
+
+    /// What a second tier said of this call, as outcomes and decisions have it.
+    #[must_use]
+    pub fn second_tier_document<'a>(&'a self, opinion: &'a Opinion) -> SecondTierDocument<'a> {
+        let said = self.candidates.iter().zip(opinion.qualities());
+        let quality = said.filter_map(|(candidate, quality)| Some((&*candidate.model.0.id, quality?))).collect();
+        SecondTierDocument { digest: opinion.tier.predictor.digest(), quality }
     }
 
     /// The readings used, by model id; models of which nothing was known are left out.
@@ -212,6 +250,16 @@ pub struct Document<'a> {
     propensity: f64,
     candidates: Vec<CandidateDocument<'a>>,
     readings: BTreeMap<&'a str, Reading>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_tier: Option<SecondTierDocument<'a>>,
+}
+
+/// What a second tier said of a call.
+#[derive(Debug, Serialize)]
+pub struct SecondTierDocument<'a> {
+    digest: &'a str,
+    /// By model, of those that it knows.
+    quality: BTreeMap<&'a str, f32>,
 }
 
 #[derive(Debug, Serialize)]

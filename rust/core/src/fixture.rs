@@ -5,8 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::{
-    plan::{self, Compiled, Predictors, Problem},
-    predict::{Predictor, tiny},
+    Error,
+    features::Features,
+    plan::{self, Compiled, Problem},
+    predict::{Executor, Graph, Prediction, Predictor, tiny, tiny_own},
 };
 
 /// A model called `a/pool/<name>` with the profile of its name; USD per million tokens in and out.
@@ -44,9 +46,44 @@ pub fn predictor() -> Arc<Predictor> {
 }
 
 pub fn compile(source: &Value) -> Result<Compiled, Vec<Problem>> {
-    let predictor = predictor();
-    let predictors = Predictors::from([(predictor.digest().to_string(), predictor)]);
+    let predictors = [predictor(), second_tier()].map(|predictor| (predictor.digest().to_string(), predictor)).into();
     plan::compile(source.to_string().as_bytes(), &predictors)
+}
+
+/// A graph of three columns which says 0.9, 0.5 and 0.1, whatever the text.
+pub fn second_tier() -> Arc<Predictor> {
+    let bytes = tiny_own(3);
+    let graph = Graph::read(&bytes).unwrap();
+    Arc::new(Predictor::new(&bytes, &graph, Box::new(Says([0.9, 0.5, 0.1]))))
+}
+
+struct Says([f32; 3]);
+
+impl Executor for Says {
+    fn name(&self) -> &'static str {
+        "test"
+    }
+
+    fn run(&self, _features: &Features) -> Result<Prediction, Error> {
+        let mut prediction = Prediction::zeros(Graph::read(&tiny_own(3))?.dimensions());
+        prediction.parts_mut().quality.copy_from_slice(&self.0);
+        Ok(prediction)
+    }
+}
+
+/// [`source`] with a second tier that knows `cheap` and `dear`, and is asked as `more` says.
+pub fn with_second_tier(more: &Value) -> Value {
+    let mut source = source();
+    let mut tier = json!({
+        "predictor": second_tier().digest().to_string(),
+        "ambiguity": 1.0,
+        "columns": {"a/pool/cheap": 0, "a/pool/dear": 2},
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        tier[key] = value.clone();
+    }
+    source["routes"][0]["second_tier"] = tier;
+    source
 }
 
 /// The body of a question to `auto`, with further fields.

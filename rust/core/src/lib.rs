@@ -33,4 +33,6 @@ pub use self::{
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod second_tier_tests;
+#[cfg(test)]
 mod tests;

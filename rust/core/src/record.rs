@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     call::{Call, Dials, Identity},
-    decide::{Predicted, choose},
+    decide::{Hints, Predicted, Question, choose, reconsider},
     decision::Decision,
     error::{Code, Error},
+    features::Features,
     live::{LiveView, Now, Reading},
     parse::{self, Facts, Request},
-    plan::{self, Asked, Details, Fields, Plan},
+    plan::{self, Asked, Details, Fields, Plan, source::SecondTierUse},
     predict::{Dimensions, Prediction},
 };
 
@@ -76,6 +77,40 @@ pub struct Inputs {
     pub dimensions: Dimensions,
     /// Its output: base64 of little-endian `f32`, so that it comes back bit by bit.
     pub prediction: String,
+    /// What became of the question to the second tier, where one was to be asked inline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_tier: Option<Asking>,
+}
+
+/// A question to a second tier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asking {
+    /// Digest of its graph.
+    pub predictor: String,
+    /// Its output, as [`Inputs::prediction`]; absent where there was no answer in time and the first tier decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// Its dimensions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<Dimensions>,
+}
+
+impl Asking {
+    fn of(decision: &Decision) -> Option<Self> {
+        if let Some(opinion) = &decision.opinion {
+            let (answer, dimensions) = (Some(written(&opinion.prediction)), Some(opinion.prediction.dimensions()));
+            return Some(Self { predictor: opinion.tier.predictor.digest().to_string(), answer, dimensions });
+        }
+        let tier = decision.doubt.as_ref().filter(|tier| tier.purpose == SecondTierUse::Inline)?;
+        Some(Self { predictor: tier.predictor.digest().to_string(), answer: None, dimensions: None })
+    }
+
+    fn answer(&self) -> Result<Option<Prediction>, Error> {
+        let Some((answer, dimensions)) = self.answer.as_ref().zip(self.dimensions) else { return Ok(None) };
+        let unread = || Error::new(Code::InvalidRequest, "capture.inputs.second_tier", "the recorded prediction cannot be read");
+        read(answer, dimensions).map(Some).ok_or_else(unread)
+    }
 }
 
 /// Details that conditions have read of a call. What none has read is not kept: a name or a label is the caller's own business.
@@ -188,7 +223,6 @@ impl Capture {
         if kind == CaptureKind::None {
             return Self { kind, inputs: None, body: None };
         }
-        let values: Vec<u8> = decision.prediction.values().iter().flat_map(|value| value.to_le_bytes()).collect();
         let inputs = Inputs {
             tenant: call.identity.tenant.clone(),
             namespace: (call.namespace != call.identity.tenant).then(|| call.namespace.to_owned()),
@@ -201,7 +235,8 @@ impl Capture {
             template_bytes: decision.template_bytes,
             predictor: decision.predictor.to_string(),
             dimensions: decision.prediction.dimensions(),
-            prediction: BASE64.encode(values),
+            prediction: written(&decision.prediction),
+            second_tier: Asking::of(decision),
         };
         let body = (kind == CaptureKind::Text).then(|| String::from_utf8_lossy(call.body).into_owned());
         Self { kind, inputs: Some(inputs), body }
@@ -225,7 +260,7 @@ pub fn decide_again(plan: &Plan, capture: &Capture) -> Result<Decision, Error> {
     let details: &dyn Details = reread.as_ref().map_or(&inputs.read, |reread| reread);
     let view = plan.find(&Asked { namespace, identity: &identity, model: &inputs.model, facts: &inputs.facts, details })?;
     let predicted = if **view.route.predictor.digest() == *inputs.predictor {
-        let recorded = inputs.prediction();
+        let recorded = read(&inputs.prediction, inputs.dimensions);
         let unread = || Error::new(Code::InvalidRequest, "capture.inputs.prediction", "the recorded prediction cannot be read");
         let prediction = view.route.predictor.accept(recorded.ok_or_else(unread)?)?;
         Predicted { prediction, template_bytes: inputs.template_bytes }
@@ -236,18 +271,39 @@ pub fn decide_again(plan: &Plan, capture: &Capture) -> Result<Decision, Error> {
         })?;
         Predicted::of(&view, &request.text, inputs.template_bytes)?
     };
-    choose(plan, &view, &call, &inputs.model, inputs.facts, predicted, &live, inputs.now)
+    let asked =
+        inputs.second_tier.as_ref().filter(|asked| view.second_tier().is_some_and(|tier| **tier.predictor.digest() == *asked.predictor));
+    let answer = asked.map(Asking::answer).transpose()?.flatten();
+    let hints = Hints { second: answer.as_ref() };
+    let decision = choose(plan, &view, &call, &inputs.model, inputs.facts, predicted, &hints, &live, inputs.now)?;
+    match &decision.doubt {
+        Some(tier) if tier.purpose == SecondTierUse::Inline && asked.is_none() => ask(plan, &call, request.as_ref(), decision, &live),
+        _ => Ok(decision),
+    }
+}
+
+/// Asks a second tier that was not asked then: the plan is another one, or the predictor.
+fn ask(plan: &Plan, call: &Call<'_>, request: Option<&Request<'_>>, first: Decision, live: &LiveView<'_>) -> Result<Decision, Error> {
+    let request = request.ok_or_else(|| {
+        let message = "the plan asks a second tier that was not asked then, and the text of this call was not kept";
+        Error::new(Code::InvalidPredictor, "capture.kind", message)
+    })?;
+    let Some(Question { tier, text }) = Question::of(&first, request) else { return Ok(first) };
+    let said = tier.predictor.predict(&Features::of(text))?;
+    reconsider(plan, call, request, &first, &Hints { second: Some(&said) }, live)
+}
+
+fn written(prediction: &Prediction) -> String {
+    BASE64.encode(prediction.values().iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
+}
+
+fn read(text: &str, dimensions: Dimensions) -> Option<Prediction> {
+    let bytes = BASE64.decode(text).ok()?;
+    let values: Vec<f32> = bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+    Prediction::from_values(dimensions, &values)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_zero(value: &u32) -> bool {
     *value == 0
-}
-
-impl Inputs {
-    fn prediction(&self) -> Option<Prediction> {
-        let bytes = BASE64.decode(&self.prediction).ok()?;
-        let values: Vec<f32> = bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
-        Prediction::from_values(self.dimensions, &values)
-    }
 }

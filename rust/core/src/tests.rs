@@ -18,7 +18,7 @@ fn plan() -> Plan {
 
 fn check(plan: &Plan, body: &str, live: &LiveView<'_>, dials: Dials) -> Decision {
     let identity = Identity::of("a");
-    decide(plan, &Call::new(body.as_bytes(), &identity, dials), &Hints {}, live, Now { unix_ns: 7, seed: 3 }).unwrap()
+    decide(plan, &Call::new(body.as_bytes(), &identity, dials), &Hints::default(), live, Now { unix_ns: 7, seed: 3 }).unwrap()
 }
 
 fn failed(candidate: usize, code: Code) -> Attempt {
@@ -87,7 +87,7 @@ fn a_template_is_not_what_a_model_is_asked() {
         decide(
             &plan,
             &Call::new(body.as_bytes(), &identity, Dials::default()),
-            &Hints {},
+            &Hints::default(),
             &LiveView { templates, ..LiveView::UNKNOWN },
             Now::default(),
         )
@@ -115,7 +115,7 @@ fn a_recorded_call_decides_again_to_the_same_bytes() {
     )]);
     let call = Call::new(body.as_bytes(), &identity, dials);
     let live = LiveView { models: &readings, templates: &Given(8), ..LiveView::UNKNOWN };
-    let decision = decide(&plan, &call, &Hints {}, &live, Now { unix_ns: 5, seed: 6 }).unwrap();
+    let decision = decide(&plan, &call, &Hints::default(), &live, Now { unix_ns: 5, seed: 6 }).unwrap();
     assert_eq!(decision.template_bytes, 8);
     let expected = serde_json::to_string(&decision.document("x")).unwrap();
     for kind in [CaptureKind::Features, CaptureKind::Text] {
@@ -138,7 +138,7 @@ fn a_recorded_call_to_another_namespace_decides_again_by_its_conditions_and_keep
     identity.labels.insert("tier".to_owned(), "gold".to_owned());
     let body = fixture::body(r#","user":"ada","metadata":{"secret":"x"}"#);
     let call = Call { namespace: "a", ..Call::new(body.as_bytes(), &identity, Dials::default()) };
-    let decision = decide(&plan, &call, &Hints {}, &LiveView::UNKNOWN, Now { unix_ns: 5, seed: 6 }).unwrap();
+    let decision = decide(&plan, &call, &Hints::default(), &LiveView::UNKNOWN, Now { unix_ns: 5, seed: 6 }).unwrap();
     let expected = serde_json::to_string(&decision.document("x")).unwrap();
     let other = fixture::compile(&{
         source["routes"][0]["when"] = json!("request.messages == 1");
@@ -168,5 +168,5 @@ fn a_named_model_bypasses_the_strategy_and_not_the_policies() {
     assert_eq!(&*decision.chosen().model.0.id, "a/pool/cheap");
     let identity = Identity::of("a");
     let call = Call::new(body.as_bytes(), &identity, Dials { max_cost_usd: Some(0.0), ..Dials::default() });
-    assert_eq!(decide(&plan, &call, &Hints {}, &LiveView::UNKNOWN, Now::default()).unwrap_err().code, Code::NoCandidate);
+    assert_eq!(decide(&plan, &call, &Hints::default(), &LiveView::UNKNOWN, Now::default()).unwrap_err().code, Code::NoCandidate);
 }

@@ -4,7 +4,7 @@
 //! client may. What is open then was left by the client, or cut because the time to drain was over.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime},
 };
 
@@ -12,8 +12,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use tradewind_core::{
     Call, Code, Decision, Dials,
+    decision::SecondTierDocument,
     money::NanoUsd,
     plan::Model,
+    predict::Opinion,
     record::{Capture, CaptureKind},
 };
 
@@ -67,6 +69,8 @@ struct Record {
     capture: CaptureKind,
     routing: Arc<Routing>,
     decision: Option<Arc<Decision>>,
+    /// What the second tier has said since.
+    label: Option<Opinion>,
     attempts: Vec<Attempt>,
     answered_by: Option<Arc<Model>>,
     error: Option<Code>,
@@ -78,6 +82,7 @@ pub(crate) struct Account {
     engine: Arc<Engine>,
     line: Option<Reserved>,
     record: Option<Box<Record>>,
+    label: Option<Arc<Labelled>>,
     // Given back when the account is closed.
     _slot: Slot,
 }
@@ -107,12 +112,13 @@ impl Account {
             capture,
             routing,
             decision: None,
+            label: None,
             attempts: Vec::new(),
             answered_by: None,
             error: None,
             open: true,
         };
-        Self { engine, line, record: Some(Box::new(record)), _slot: slot }
+        Self { engine, line, record: Some(Box::new(record)), label: None, _slot: slot }
     }
 
     /// Id of the call, of its decision and of its outcome.
@@ -126,6 +132,13 @@ impl Account {
             record.decision = Some(decision);
             record.dials = dials;
         }
+    }
+
+    /// Lets the outcome have what a second tier says, and wait for it; none where there is no ledger.
+    pub fn labeller(&mut self) -> Option<Labeller> {
+        self.line.as_ref()?;
+        let of = Arc::clone(self.label.insert(Arc::default()));
+        Some(Labeller { of, label: None })
     }
 
     /// An upstream call begins. Until more is known, the client's leaving costs the prompt.
@@ -218,9 +231,69 @@ impl Drop for Account {
             attempt.error = Some(left);
         }
         record.count(&self.engine);
-        if let Some(line) = self.line.take() {
-            line.fill(record);
+        let Some(line) = self.line.take() else { return };
+        match self.label.take() {
+            Some(label) => label.closed(line, record),
+            None => line.fill(record),
         }
+    }
+}
+
+/// An outcome and its label: whoever comes last, the end of the call or the label, fills the line.
+#[derive(Default)]
+struct Labelled(Mutex<Half>);
+
+#[derive(Default)]
+enum Half {
+    /// Neither has come.
+    #[default]
+    None,
+    /// The label has, or it is known that there is none.
+    Said(Option<Opinion>),
+    /// The call has ended.
+    Closed(Reserved, Box<Record>),
+}
+
+impl Labelled {
+    fn closed(&self, line: Reserved, mut record: Box<Record>) {
+        let mut half = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::take(&mut *half) {
+            Half::Said(label) => {
+                record.label = label;
+                line.fill(record);
+            }
+            _ => *half = Half::Closed(line, record),
+        }
+    }
+
+    fn said(&self, label: Option<Opinion>) {
+        let mut half = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::take(&mut *half) {
+            Half::Closed(line, mut record) => {
+                record.label = label;
+                line.fill(record);
+            }
+            _ => *half = Half::Said(label),
+        }
+    }
+}
+
+/// Gives an outcome its label. Dropped, there is none.
+pub(crate) struct Labeller {
+    of: Arc<Labelled>,
+    label: Option<Opinion>,
+}
+
+impl Labeller {
+    /// What the second tier says.
+    pub fn said(mut self, label: Opinion) {
+        self.label = Some(label);
+    }
+}
+
+impl Drop for Labeller {
+    fn drop(&mut self) {
+        self.of.said(self.label.take());
     }
 }
 
@@ -291,6 +364,7 @@ impl Line for Record {
             None => Capture { kind: CaptureKind::None, inputs: None, body: None },
         };
         let baseline = self.baseline();
+        let second = self.label.as_ref().or_else(|| decision.and_then(|decision| decision.opinion.as_deref()));
         let outcome = OutcomeLine {
             id: &self.id,
             decision: decision.map(|_| &*self.id),
@@ -310,6 +384,7 @@ impl Line for Record {
             cost_nanousd: self.cost(),
             baseline_model: baseline.map(|(model, _)| &*model.id),
             baseline_cost_nanousd: baseline.map(|(_, cost)| cost),
+            second_tier: decision.zip(second).map(|(decision, opinion)| decision.second_tier_document(opinion)),
             capture,
         };
         if let Err(error) = serde_json::to_writer(out, &outcome) {
@@ -339,6 +414,8 @@ struct OutcomeLine<'a> {
     cost_nanousd: NanoUsd,
     baseline_model: Option<&'a str>,
     baseline_cost_nanousd: Option<NanoUsd>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second_tier: Option<SecondTierDocument<'a>>,
     capture: Capture,
 }
 

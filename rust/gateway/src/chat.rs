@@ -24,6 +24,7 @@ use crate::{
     keys::Addressed,
     relay::{Held, Relay},
     routing::Routing,
+    second_tier,
 };
 
 /// Name of the session header.
@@ -71,7 +72,7 @@ async fn run(
         answer::set(&mut response, answer::PLAN, routing.plan.id());
         response
     };
-    let decision = match decide(engine, routing, headers, call, request) {
+    let decision = match decide(engine, routing, headers, call, request).await {
         Ok(Decided { decision, dials, session }) => {
             if let Some(session) = session {
                 let last = Last { predictor: Arc::clone(&decision.predictor), prediction: decision.prediction.clone() };
@@ -79,6 +80,9 @@ async fn run(
             }
             let decision = Arc::new(decision);
             account.decided(Arc::clone(&decision), dials);
+            if decision.doubt.is_some() {
+                second_tier::label(engine, request, &decision, &mut account);
+            }
             decision
         }
         Err(error) => {
@@ -105,8 +109,8 @@ async fn run(
     response
 }
 
-/// Reads the dials and the session, and decides.
-fn decide<'h>(
+/// Reads the dials and the session, and decides; once more where a second tier answers.
+async fn decide<'h>(
     engine: &Engine,
     routing: &Routing,
     headers: &'h HeaderMap,
@@ -122,7 +126,12 @@ fn decide<'h>(
     let last = session.and_then(|session| engine.sessions().last(tenant, session, Instant::now()));
     let now = engine.draw();
     let call = Call { dials, ..*call };
-    let decision = decide_request(&routing.plan, &call, request, &Hints {}, &routing.live(last.as_deref(), engine.templates()), now)?;
+    let live = routing.live(last.as_deref(), engine.templates());
+    let mut decision = decide_request(&routing.plan, &call, request, &Hints::default(), &live, now)?;
+    if decision.doubt.is_some() {
+        // In a box, for nearly all calls go without it.
+        decision = Box::pin(second_tier::decide_again(engine, routing, &call, request, decision)).await?;
+    }
     Ok(Decided { decision, dials, session })
 }
 
@@ -134,16 +143,16 @@ struct Decided<'h> {
 }
 
 /// Serves `POST /v1/decide`: the decision that a call would get, nothing called, nothing remembered.
-pub(crate) fn explain(engine: &Arc<Engine>, headers: &HeaderMap, body: &Bytes, from: &Addressed<'_>) -> Response<AnswerBody> {
+pub(crate) async fn explain(engine: &Arc<Engine>, headers: &HeaderMap, body: &Bytes, from: &Addressed<'_>) -> Response<AnswerBody> {
     let started = Instant::now();
-    let explained = || {
+    let explained = async {
         let routing = engine.routing()?;
         let call = from.call(body);
         let request = parse::request(&call)?;
-        let decision = decide(engine, &routing, headers, &call, &request)?.decision;
+        let decision = decide(engine, &routing, headers, &call, &request).await?.decision;
         Ok::<_, Error>((routing, decision))
     };
-    match explained() {
+    match explained.await {
         Err(error) => engine.refuse(&error),
         Ok((routing, decision)) => {
             let took = started.elapsed();

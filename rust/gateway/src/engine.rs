@@ -30,6 +30,7 @@ use crate::{
     metrics::{CodeLabels, Metrics, PlanLabels},
     pages::{self, Refusal},
     routing::Routing,
+    second_tier,
     secrets::Credentials,
     sessions::Sessions,
     settings::Settings,
@@ -70,6 +71,7 @@ pub struct Engine {
     templates: Templates,
     pool: Arc<Pool>,
     ledger: Option<Ledger>,
+    second_tier: second_tier::Threads,
     metrics: Metrics,
     /// Of the TLS door.
     certificates: Certificates,
@@ -144,6 +146,7 @@ impl Engine {
                 guard: (!settings.controllers.is_empty()).then(|| Arc::new(Guard::new(settings.allow_upstreams.clone()))),
             }),
             ledger,
+            second_tier: second_tier::Threads::new(metrics.second_tier.clone()),
             metrics,
             certificates: Certificates::default(),
             begun: Instant::now(),
@@ -279,6 +282,8 @@ impl Engine {
     /// Writes what the ledger holds, syncs and closes it. Blocks.
     pub fn close(&self) {
         self.drain();
+        // Outcomes that wait for a label are written without it.
+        self.second_tier.close();
         if let Some(ledger) = &self.ledger {
             ledger.close();
         }
@@ -286,6 +291,7 @@ impl Engine {
 
     /// Waits until the outcomes of all calls that have ended are in the ledger's file.
     pub async fn flush_ledger(&self) {
+        self.second_tier.idle().await;
         if let Some(ledger) = &self.ledger {
             ledger.flush().await;
         }
@@ -337,7 +343,7 @@ impl Engine {
         }
         match path {
             "/v1/chat/completions" => chat::serve(self, &head.headers, body, from).await,
-            _ => chat::explain(self, &head.headers, &body, &from),
+            _ => chat::explain(self, &head.headers, &body, &from).await,
         }
     }
 
@@ -454,6 +460,10 @@ impl Engine {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    pub(crate) fn second_tier(&self) -> &second_tier::Threads {
+        &self.second_tier
     }
 
     pub(crate) fn templates(&self) -> &Templates {

@@ -26,6 +26,7 @@ mod sse;
 mod usage;
 mod relay;
 mod account;
+mod second_tier;
 pub mod ledger;
 mod metrics;
 pub mod executor;

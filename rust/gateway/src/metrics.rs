@@ -77,6 +77,18 @@ pub struct UpdateLabels {
     pub kind: &'static str,
 }
 
+/// Labels of a question to a second tier.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct SecondTierLabels {
+    /// `namespace/policy`.
+    pub route: String,
+    /// `changed`, `kept` or `labelled`; `queue_full`, `timeout`, `failed` or `no_text` where the first tier alone has decided.
+    pub outcome: &'static str,
+}
+
+/// Questions to second tiers.
+pub type SecondTierQuestions = Family<SecondTierLabels, Counter>;
+
 /// A counter of US dollars.
 pub type Dollars = Counter<f64, AtomicU64>;
 
@@ -97,6 +109,8 @@ pub struct Metrics {
     pub baseline: Dollars,
     /// Seconds from body bytes to a decision.
     pub decide: Histogram,
+    /// Calls on which the choice was close enough to ask a second tier.
+    pub second_tier: SecondTierQuestions,
     /// Seconds to the first byte of an answer.
     pub first_token: Family<ModelLabels, Histogram>,
     /// Calls in flight.
@@ -133,7 +147,8 @@ impl Default for Metrics {
             tokens: Family::default(),
             cost: Family::default(),
             baseline: Counter::default(),
-            decide: Histogram::new(exponential_buckets(1e-6, 2.0, 16)),
+            decide: Histogram::new(exponential_buckets(1e-6, 2.0, 18)),
+            second_tier: Family::default(),
             first_token,
             in_flight: Gauge::default(),
             plan: Family::default(),
@@ -154,6 +169,11 @@ impl Default for Metrics {
         registry.register("cost_usd", "Dollars spent, by model", metrics.cost.clone());
         registry.register("baseline_cost_usd", "Dollars that always calling the best forecast would have cost", metrics.baseline.clone());
         registry.register("decide_seconds", "Seconds from body bytes to a decision", metrics.decide.clone());
+        registry.register(
+            "second_tier_questions",
+            "Calls on which the choice was close, by route and what became of the question to the second tier",
+            metrics.second_tier.clone(),
+        );
         registry.register("first_token_seconds", "Seconds to the first byte of an answer, by model", metrics.first_token.clone());
         registry.register("calls_in_flight", "Calls in flight", metrics.in_flight.clone());
         registry.register("plan_info", "1 for the plan in service", metrics.plan.clone());

@@ -91,7 +91,7 @@ pub(crate) fn plan(engine: &Engine) -> Response<AnswerBody> {
         );
     };
     let predictors = routing.predictors();
-    let executor = predictors.first().map_or("native", |(_, executor)| executor);
+    let executor = routing.plan.routes().first().map_or("native", |route| route.predictor.executor());
     document(&json!({
         "plan": &**routing.plan.id(),
         "source": routing.source,

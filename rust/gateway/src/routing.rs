@@ -86,7 +86,11 @@ impl Routing {
     /// Digests of the predictors in use, each with its executor.
     #[must_use]
     pub fn predictors(&self) -> BTreeSet<(&str, &'static str)> {
-        self.plan.routes().iter().map(|route| (&**route.predictor.digest(), route.predictor.executor())).collect()
+        let named = self.plan.routes().iter().flat_map(|route| {
+            let second = route.second_tier.as_ref().map(|tier| &tier.predictor);
+            second.into_iter().chain([&route.predictor])
+        });
+        named.map(|predictor| (&**predictor.digest(), predictor.executor())).collect()
     }
 }
 

@@ -13,9 +13,11 @@ use pyo3::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tradewind_core::{
-    Call, Code, Dials, Error, Hints, Identity, LiveView, Now, Plan, decide,
+    Call, Code, Dials, Error, Identity, LiveView, Now, Plan,
+    decide::decide_with_second_tier,
     features::Features,
     live::Given,
+    parse,
     plan::{self, CAPABILITIES, DIALECTS, Predictors, Problem},
     policy,
     predict::{Graph, Input, KINDS, Predictor},
@@ -176,7 +178,8 @@ impl Planner {
 
     fn document(&self, call: &Call<'_>, live: &LiveView<'_>, now: Now, id: &str) -> Result<Vec<u8>, Error> {
         let call = Call { dials: call.dials.checked()?, ..*call };
-        let decision = decide(&self.plan, &call, &Hints {}, live, now)?;
+        // As a gateway decides that has an answer in time.
+        let decision = decide_with_second_tier(&self.plan, &call, &parse::request(&call)?, live, now)?;
         serde_json::to_vec(&decision.document(id)).map_err(|error| Error::new(Code::Internal, "", error.to_string()))
     }
 

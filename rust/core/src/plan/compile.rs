@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CAPABILITIES, DIALECTS, Model, Plan, Route, When,
-    source::{Constraints, From, ModelSource, PlanSource, RouteSource, SCHEMA},
+    source::{Constraints, From, ModelSource, PlanSource, RouteSource, SCHEMA, SecondTierSource},
     targets::{Conflict, Targets},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     error::{excerpt, unknown},
     objective::ObjectiveSpec,
     policy,
-    predict::{Predictor, Profile},
+    predict::{Predictor, Profile, SecondTier},
     strategy,
 };
 
@@ -292,6 +292,7 @@ fn compile_route(
             }
         }
     }
+    let second_tier = source.second_tier.as_ref().and_then(|tier| second_tier(tier, &source.candidates, path, predictors, problems));
     check_constraints(&source.constraints, path, problems);
     for (field, value) in [
         ("request_ms", source.timeouts.request_ms),
@@ -325,6 +326,7 @@ fn compile_route(
         baseline: baseline(&candidates),
         candidates,
         predictor,
+        second_tier: second_tier.map(Arc::new),
         policies: policy::build(&source.constraints, &source.timeouts),
         objective: ObjectiveSpec::new(&source.constraints, strategy.as_ref()),
         strategy,
@@ -340,6 +342,49 @@ fn candidate(model: &Arc<Model>, route: &RouteSource, path: &str, profiles: &Pro
         Some(profile) => Arc::new(Model { profile, ..Model::clone(model) }),
         None => Arc::clone(model),
     }
+}
+
+fn second_tier(
+    source: &SecondTierSource,
+    candidates: &[String],
+    route: &str,
+    predictors: &Predictors,
+    problems: &mut Vec<Problem>,
+) -> Option<SecondTier> {
+    let path = format!("{route}.second_tier");
+    let invalid = |field: &str, message: String| Problem::new("invalid_second_tier", format!("{path}.{field}"), message);
+    for (field, value) in [("ambiguity", source.ambiguity), ("weight", source.weight)] {
+        if !(0.0..=1.0).contains(&value) {
+            problems.push(invalid(field, format!("{value} does not lie in [0, 1]")));
+        }
+    }
+    for id in source.columns.keys().filter(|id| !candidates.contains(id)) {
+        let known: Vec<&str> = candidates.iter().map(String::as_str).collect();
+        problems.push(Problem::unknown(format!("{path}.columns.{id}"), "candidate", id, &known));
+    }
+    let Some(predictor) = predictors.get(&source.predictor) else {
+        let message = format!("no predictor `{}` is loaded", source.predictor);
+        problems.push(Problem::new("missing_predictor", format!("{path}.predictor"), message));
+        return None;
+    };
+    let width = predictor.dimensions().quality;
+    if width == 0 {
+        let message =
+            format!("`{}` has no columns: a second tier is a graph of a user's own, with the quality of each model", source.predictor);
+        problems.push(invalid("predictor", message));
+    } else if source.columns.is_empty() {
+        problems.push(invalid("columns", "no candidate has a column: it could say nothing of any call".to_owned()));
+    }
+    for (id, column) in source.columns.iter().filter(|(_, column)| width > 0 && **column >= width) {
+        problems.push(invalid(&format!("columns.{id}"), format!("is {column}; the graph has columns 0 to {}", width - 1)));
+    }
+    Some(SecondTier {
+        predictor: Arc::clone(predictor),
+        ambiguity: source.ambiguity,
+        weight: source.weight,
+        purpose: source.purpose,
+        columns: candidates.iter().map(|id| source.columns.get(id).copied()).collect(),
+    })
 }
 
 fn baseline(candidates: &[Arc<Model>]) -> usize {

@@ -24,7 +24,7 @@ use crate::{
     objective::ObjectiveSpec,
     parse::Request,
     policy::Policy,
-    predict::{Predictor, Profile},
+    predict::{Predictor, Profile, SecondTier},
     strategy::Strategy,
 };
 
@@ -88,6 +88,8 @@ pub struct Route {
     pub baseline: usize,
     /// Forecasts them.
     pub predictor: Arc<Predictor>,
+    /// Asked about the ambiguous few.
+    pub second_tier: Option<Arc<SecondTier>>,
     /// What must hold.
     pub policies: Vec<Box<dyn Policy>>,
     /// What quality, money and time are worth here.
@@ -110,6 +112,13 @@ pub struct RouteView<'p> {
     pub named: bool,
     /// Details that conditions have read to find it.
     pub read: Fields,
+}
+
+impl RouteView<'_> {
+    /// The second tier, where there is something to choose.
+    pub(crate) fn second_tier(&self) -> Option<&Arc<SecondTier>> {
+        self.route.second_tier.as_ref().filter(|_| !self.named)
+    }
 }
 
 impl Route {

@@ -72,7 +72,7 @@ pub fn render(source: &PlanSource, schema: u32, scope: &Scope) -> Rendered {
             if schema == CURRENT {
                 return Some(route);
             }
-            let route = without_own_graph(route, source, &by_id, &mut lacks)?;
+            let route = without_second_tier(without_own_graph(route, source, &by_id, &mut lacks)?, &mut lacks);
             without_conditions(route, schema, &by_id, &mut lacks)
         })
         .collect();
@@ -154,6 +154,7 @@ fn reachable(mut route: RouteSource, scope: &Scope, lacks: &mut BTreeSet<&'stati
     strategy::narrow(&mut route.strategy, &reached).then_some(())?;
     route.candidates.retain(|id| scope.reaches(id));
     route.profiles.retain(|id, _| scope.reaches(id));
+    route.second_tier = route.second_tier.and_then(|tier| tier.reduced(&|id| scope.reaches(id)));
     (!route.candidates.is_empty()).then_some(route)
 }
 
@@ -168,6 +169,12 @@ fn without_own_graph(
     let own = route.candidates.iter().filter_map(key).filter_map(|key| source.profiles.get(key)).any(|profile| profile.column.is_some());
     lacks.extend(own.then_some("own_graph"));
     (!own).then_some(route)
+}
+
+/// The route decided by its first tier alone, as an older data plane does.
+fn without_second_tier(route: RouteSource, lacks: &mut BTreeSet<&'static str>) -> RouteSource {
+    lacks.extend(route.second_tier.is_some().then_some("second_tier"));
+    RouteSource { second_tier: None, ..route }
 }
 
 /// The route where an older schema can say all that it asks of a call; else it takes none.

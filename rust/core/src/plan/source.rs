@@ -105,6 +105,9 @@ pub struct RouteSource {
     pub callers: Callers,
     /// `sha256:` of the predictor.
     pub predictor: String,
+    /// Who is asked about the ambiguous few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_tier: Option<SecondTierSource>,
     /// Ids of models.
     pub candidates: Vec<String>,
     /// By candidate: the key of the profile that this route's predictor reads instead of the model's own.
@@ -125,6 +128,48 @@ pub struct RouteSource {
 
 const fn two() -> u32 {
     2
+}
+
+/// A graph that is asked about the calls on which the first tier's choice is close.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondTierSource {
+    /// `sha256:` of the graph, one of a user's own.
+    pub predictor: String,
+    /// It is asked where the margin of the first tier's choice is below this; in units of quality, 0 to 1.
+    pub ambiguity: f32,
+    /// Its share in the logit of quality, 0 to 1.
+    #[serde(default = "half")]
+    pub weight: f32,
+    /// What it is asked for.
+    #[serde(default, rename = "use")]
+    pub purpose: SecondTierUse,
+    /// By candidate: whose quality the graph gives in which column. The others keep what the first tier says.
+    pub columns: BTreeMap<String, usize>,
+}
+
+impl SecondTierSource {
+    /// With the columns of the candidates that are left; `None` where it would know none of them.
+    #[must_use]
+    pub fn reduced(mut self, left: &dyn Fn(&str) -> bool) -> Option<Self> {
+        self.columns.retain(|id, _| left(id));
+        (!self.columns.is_empty()).then_some(self)
+    }
+}
+
+const fn half() -> f32 {
+    0.5
+}
+
+/// What a second tier is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondTierUse {
+    /// Its forecasts go into the outcome of the call, which does not wait for them.
+    #[default]
+    Labels,
+    /// The call waits, and is decided again with what it says.
+    Inline,
 }
 
 /// Whose calls a route takes.

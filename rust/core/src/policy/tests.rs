@@ -24,7 +24,7 @@ fn check(change: impl Fn(&mut Value), more: &str, dials: Dials, reading: Reading
     let body = fixture::body(more);
     let call = Call::new(body.as_bytes(), &identity, dials);
     let models = Same(reading);
-    decide(&plan, &call, &Hints {}, &LiveView { models: &models, ..LiveView::UNKNOWN }, Now { unix_ns: 1_000, seed: 1 })
+    decide(&plan, &call, &Hints::default(), &LiveView { models: &models, ..LiveView::UNKNOWN }, Now { unix_ns: 1_000, seed: 1 })
 }
 
 /// A policy's name; then the change of the plan, the fields of the body, the dials and the reading with which it removes `cheap`.

@@ -2,6 +2,7 @@
 //!
 //! - `onnx`: reads a predictor's one file.
 //! - `graph`: the kinds of graphs; `tier1` and `own`: what a file of each must hold, and how its outputs are read.
+//! - `second_tier`: a graph that is asked about the ambiguous few.
 //! - `native`: runs tier 1 from the initialisers. ONNX Runtime is the other executor; it needs a library, hence lives in the gateway.
 //! - `profile`, `forecast`: from a prediction to quality, tokens, money and time of one model.
 
@@ -11,6 +12,7 @@ mod native;
 mod onnx;
 mod own;
 mod profile;
+mod second_tier;
 mod tier1;
 #[cfg(any(test, feature = "test-support"))]
 mod tiny;
@@ -25,6 +27,7 @@ pub use self::{
     native::Native,
     own::Own,
     profile::{Calibration, Length, Profile},
+    second_tier::{Opinion, SecondTier},
     tier1::{Parameters, Tier1},
 };
 use crate::{
@@ -285,4 +288,4 @@ impl Executor for Unrun {
 }
 
 #[cfg(any(test, feature = "test-support"))]
-pub use self::tiny::tiny;
+pub use self::tiny::{tiny, tiny_own};

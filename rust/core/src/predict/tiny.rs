@@ -1,6 +1,6 @@
 //! A tiny predictor, for tests of the whole path: here, and (by feature `test-support`) in the crates above.
 
-use super::tier1::KIND;
+use super::{own, tier1::KIND};
 use crate::features;
 
 fn varint(mut value: u64, out: &mut Vec<u8>) {
@@ -78,5 +78,36 @@ pub fn tiny(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
         field(2, value.as_bytes(), &mut entry);
         field(14, &entry, &mut model);
     }
+    model
+}
+
+/// A graph of a user's own with an input `features` and `models` columns of quality. It has no nodes: an executor of a test's own
+/// stands in for it.
+#[must_use]
+pub fn tiny_own(models: usize) -> Vec<u8> {
+    let slot = |name: &str, columns: usize| {
+        let (mut dims, mut tensor, mut kind, mut out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for size in [1, columns] {
+            let mut dim = Vec::new();
+            varint(1 << 3, &mut dim);
+            varint(size as u64, &mut dim);
+            field(1, &dim, &mut dims);
+        }
+        // Element type 1 is float32.
+        varint(1 << 3, &mut tensor);
+        varint(1, &mut tensor);
+        field(2, &dims, &mut tensor);
+        field(1, &tensor, &mut kind);
+        field(1, name.as_bytes(), &mut out);
+        field(2, &kind, &mut out);
+        out
+    };
+    let (mut graph, mut entry, mut model) = (Vec::new(), Vec::new(), Vec::new());
+    field(11, &slot("features", features::SURFACE_LEN), &mut graph);
+    field(12, &slot("quality", models), &mut graph);
+    field(7, &graph, &mut model);
+    field(1, b"tradewind.graph", &mut entry);
+    field(2, own::KIND.as_bytes(), &mut entry);
+    field(14, &entry, &mut model);
     model
 }

@@ -28,7 +28,7 @@ fn plan(name: &str, change: impl Fn(&mut Value)) -> Plan {
 fn check(plan: &Plan, dials: Dials, seed: u64) -> Result<Decision, Error> {
     let identity = Identity::of("a");
     let body = fixture::body("");
-    decide(plan, &Call::new(body.as_bytes(), &identity, dials), &Hints {}, &LiveView::UNKNOWN, Now { unix_ns: 0, seed })
+    decide(plan, &Call::new(body.as_bytes(), &identity, dials), &Hints::default(), &LiveView::UNKNOWN, Now { unix_ns: 0, seed })
 }
 
 fn names(decision: &Decision) -> Vec<&str> {

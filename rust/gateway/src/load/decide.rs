@@ -53,7 +53,7 @@ pub fn time(plan: &Plan, tenant: &str, bodies: &BTreeMap<u32, Vec<Vec<u8>>>) -> 
             let now = Now { unix_ns: 0, seed: index as u64 };
             let started = Instant::now();
             let live = LiveView { templates: &templates, ..LiveView::UNKNOWN };
-            let decision = std::hint::black_box(decide(plan, &call, &Hints {}, &live, now)?);
+            let decision = std::hint::black_box(decide(plan, &call, &Hints::default(), &live, now)?);
             let elapsed = started.elapsed();
             // The decision is freed outside: who holds it frees it after the answer.
             drop(decision);

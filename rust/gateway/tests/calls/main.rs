@@ -10,6 +10,7 @@ mod guard;
 mod streams;
 mod pages;
 mod outcomes;
+mod second_tier;
 mod native;
 mod controller;
 mod sync;

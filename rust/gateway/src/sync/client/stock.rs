@@ -144,10 +144,16 @@ pub fn predictors(plan: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Route {
         predictor: String,
+        #[serde(default)]
+        second_tier: Option<SecondTier>,
+    }
+    #[derive(Deserialize)]
+    struct SecondTier {
+        predictor: String,
     }
     let source: Result<Source, _> = serde_json::from_str(plan);
-    let mut digests: Vec<String> =
-        source.map(|source| source.routes.into_iter().map(|route| route.predictor).collect()).unwrap_or_default();
+    let named = |route: Route| route.second_tier.map(|tier| tier.predictor).into_iter().chain([route.predictor]);
+    let mut digests: Vec<String> = source.map(|source| source.routes.into_iter().flat_map(named).collect()).unwrap_or_default();
     digests.sort_unstable();
     digests.dedup();
     digests

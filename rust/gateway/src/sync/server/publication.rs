@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 use tradewind_core::{
     digest,
-    plan::{CURRENT, OLDEST, PlanSource, Scope, render},
+    plan::{CURRENT, OLDEST, PlanSource, Scope, render, source::RouteSource},
 };
 
 /// What one kind of data plane gets.
@@ -47,7 +47,8 @@ impl Publication {
     pub fn new(lineage: &str, serial: u64, plan: &[u8]) -> Result<Self, String> {
         let source = read(plan)?;
         let whole = Arc::new(rendered(&source, CURRENT, &Scope::Gateway));
-        let predictors = source.routes.into_iter().map(|route| route.predictor).collect();
+        let named = |route: RouteSource| route.second_tier.map(|tier| tier.predictor).into_iter().chain([route.predictor]);
+        let predictors = source.routes.into_iter().flat_map(named).collect();
         let (lineage, digest) = (lineage.to_owned(), digest::sha256(plan));
         Ok(Self { lineage, serial, digest, source: Arc::default(), whole, predictors, renderings: Mutex::default() })
     }
