@@ -53,11 +53,14 @@ class Material:
     """[n, D + F] of `data.texts`"""
     other: Singles
     """[n, D + F] of `data.variants`"""
+    soft: Singles | None = None
+    """[n, M] in [0, 1]: what a teacher that has not seen a question says of the models on it; NaN where it says nothing"""
 
     def take(self, rows: npt.NDArray[Any]) -> Material:
         """The same with these rows only (indices or mask)."""
         index = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return replace(self, data=self.data.take(index), x=self.x[index], other=self.other[index])
+        soft = None if self.soft is None else self.soft[index]
+        return replace(self, data=self.data.take(index), x=self.x[index], other=self.other[index], soft=soft)
 
 
 @dataclass(frozen=True)
