@@ -12,9 +12,12 @@ from typing import Any
 from tradewind.errors import UsageError
 from tradewind.training import distill, train
 from tradewind.training.recipe import Say, silent
-from tradewind.training.teacher import folds, labels
+from tradewind.training.teacher import export, folds, labels
 from tradewind.training.teacher.encoder import Tensors
 from tradewind.training.teacher.fit import Settings
+
+TIER2 = "tier2"
+"""Folder of the teacher as a predictor, under OUT."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Taught:
     questions: int
     pairs: int
     """of set and model"""
+    tier2: str | None
+    """digest of the predictor that the teacher is; None without one"""
     milliseconds: dict[str, float]
     """by part, for a question and epoch; 0 for a part that was there already"""
     seconds: float
@@ -66,12 +71,21 @@ def run(options: Options, say: Say = silent, tensors: Tensors | None = None) -> 
         tensors, source = distill.read_safetensors(weights), hashlib.sha256(weights.read_bytes()).hexdigest()
     begin = folds.start(folds.Job(sets, tensors, source, options.out, options.seed, say, options.settings))
     pace = {f"fold {part}": begin.fold(part) for part in labels.PARTS}
+    tier2 = None
     if not options.folds_only:
-        _, pace["full"] = begin.full()
+        teacher, pace["full"] = begin.full()
+        say("writing tier 2", 0, 1)
+        facts = {
+            "teacher": f"sha256:{begin.digest}",
+            "seed": options.seed,
+            "command": f"tradewind train-teacher --data DATA --out OUT --seed {options.seed}",
+        }
+        tier2 = export.write(teacher, begin.questions, sets, options.out / TIER2, facts)
     return Taught(
         digest=f"sha256:{begin.digest}",
         questions=len(begin.questions),
         pairs=len(begin.questions.pairs),
+        tier2=tier2,
         milliseconds={part: round(each, 2) for part, each in pace.items()},
         seconds=round(time.monotonic() - begun, 1),
         files={path.relative_to(options.out).as_posix(): path.stat().st_size for path in sorted(options.out.rglob("*.*"))},
