@@ -18,7 +18,8 @@ import synthetic
 import tiny_encoder
 from tradewind.artifacts import predictor, schemas
 from tradewind.cli import app
-from tradewind.training import datasets, distill, features, prices, train
+from tradewind.training import datasets, distill, estimation, evaluate, features, prices, train
+from tradewind.training.estimators.encoder import Encoder
 from tradewind.training.teacher import export, fit, labels, questions, teach
 from tradewind.training.teacher.fit import Settings, Teacher
 
@@ -137,7 +138,9 @@ def test_without_jax_the_command_says_what_brings_it(
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "jax" else found(name, *more))
     assert app.run(["train-teacher", "--data", str(data), "--out", str(tmp_path)]) == 2
-    assert "jax not installed: `pip install 'tradewind[encoder]'` brings them" in " ".join(capfd.readouterr().err.split())
+    assert "jax not installed: `pip install 'tradewind[encoder]'` brings what the teacher needs" in " ".join(
+        capfd.readouterr().err.split()
+    )
 
 
 def test_folds_only_leaves_out_tier_2(
@@ -153,3 +156,18 @@ def test_folds_only_leaves_out_tier_2(
     assert found["digest"] == made["digest"]
     assert set(found["files"]) == {labels.file(part) for part in labels.PARTS}
     np.testing.assert_array_equal(labels.load(tmp_path).probability, labels.load(made["out"]).probability)
+
+
+def test_the_encoder_stands_in_the_table_when_it_is_asked_for(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distill, "read_safetensors", lambda path: tiny_encoder.tensors())
+    monkeypatch.setattr(fit, "Settings", lambda: Settings(epochs=1, tokens=16))
+    found = evaluate.run(evaluate.Options(data, ("ours",), fit=("encoder",), split="question:1"))["sets"]["ours"]
+    assert 0 <= found["score"]["value"] <= 1
+    assert "encoder" not in {entry.name for entry in estimation.TABLE}
+
+
+def test_the_encoder_forecasts_only_models_that_it_was_fitted_on(data: Path) -> None:
+    ours = datasets.load(data, "ours", prices.load(data))
+    fitted = Encoder(Teacher({}, {}), questions.of([ours.with_models([0, 1])]), SETTINGS)
+    with pytest.raises(train.UsageError, match="`encoder` was fitted without `small` of `ours`"):
+        fitted.quality(ours)

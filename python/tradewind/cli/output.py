@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,17 +108,8 @@ def names(text: str | None) -> tuple[str, ...]:
 
 def need_training() -> None:
     """The learning stack is an extra: serving does not carry it."""
-    _need(("onnx", "pyarrow", "sklearn", "matplotlib", "httpx"), "training")
-
-
-def need_encoder() -> None:
-    """So is what fine-tunes the sentence encoder."""
-    _need(("jax", "optax"), "encoder")
-
-
-def _need(packages: Sequence[str], extra: str) -> None:
     import importlib.util
 
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("onnx", "pyarrow", "sklearn", "matplotlib", "httpx") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"{', '.join(missing)} not installed: `pip install 'tradewind[{extra}]'` brings them")
+        raise UsageError(f"{', '.join(missing)} not installed: `pip install 'tradewind[training]'` brings them")

@@ -28,9 +28,11 @@ def train_teacher(
 ) -> None:
     """Fine-tune the sentence encoder on outcomes (about 40 minutes on two cores). `train --teacher OUT` distils it."""
     output.need_training()
-    output.need_encoder()
     output.need_folder(out)
     from tradewind.cli.progress import Progress
+    from tradewind.training import teacher
+
+    teacher.need()
     from tradewind.training.teacher import teach
 
     chosen = teach.Options(data=data, out=out, exclude=exclude, seed=seed, sets=output.names(sets), folds_only=folds_only)

@@ -132,7 +132,8 @@ def run(options: Options, say: Say = silent, clock: float | None = None) -> Trai
     scores = score(options, say) if options.score else {}
     facts: dict[str, Any] = {
         "seed": options.seed,
-        "command": f"tradewind train --data DATA --out OUT --seed {options.seed}",
+        "command": f"tradewind train --data DATA --out OUT --seed {options.seed}{' --teacher TEACHER' if soft else ''}",
+        **({"teacher": f"sha256:{soft.digest}"} if soft else {}),
         "choice": choice.document(),
         "chat": {"what": "Spearman(label, forecast gain) on the test half of our own prompts", **chat},
         "gates": judged.document(),

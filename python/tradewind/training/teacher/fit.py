@@ -8,7 +8,7 @@ programs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -233,20 +233,25 @@ _forward = partial(jax.jit, static_argnames="settings")(logits)
 
 
 def predict(
-    teacher: Teacher, questions: Questions, rows: Rows, settings: Settings, progress: Progress | None = None
+    teacher: Teacher,
+    questions: Questions,
+    rows: Rows,
+    settings: Settings,
+    progress: Progress | None = None,
+    forms: Sequence[int] = range(FORMS),
 ) -> Singles:
-    """Logits [len(rows), P], the mean of those of both forms."""
-    found = np.zeros((FORMS, len(rows), len(questions.pairs)), np.float32)
+    """Logits [len(rows), P] by the pairs that the teacher learned, the mean of those of the forms."""
+    found = np.zeros((len(forms), len(rows), len(teacher.weights["head.out.bias"])), np.float32)
     done = 0
-    for form in range(FORMS):
+    for place, form in enumerate(forms):
         order = np.argsort(questions.lengths(form)[rows], kind="stable")
         for start in range(0, len(rows), settings.batch):
             batch = order[start : start + settings.batch]
             filled = np.pad(rows[batch], (0, settings.batch - len(batch)), mode="edge")
             given = _inputs(questions, filled, np.full(settings.batch, form), settings)
-            found[form, batch] = np.asarray(_forward(teacher.weights, teacher.frozen, given, settings))[: len(batch)]
+            found[place, batch] = np.asarray(_forward(teacher.weights, teacher.frozen, given, settings))[: len(batch)]
             done += len(batch)
             if progress:
-                progress(done, FORMS * len(rows))
+                progress(done, len(forms) * len(rows))
     mean: Singles = found.mean(axis=0)
     return mean

@@ -61,15 +61,15 @@ class Questions:
         return ids, count
 
 
-def of(sets: Sequence[DataSet]) -> Questions:
-    """All of these sets, scanned."""
+def of(sets: Sequence[DataSet], scale: SurfaceScale | None = None) -> Questions:
+    """All of these sets, scanned; the scale of surface features is that of their own texts where none is given."""
     pairs = tuple((data.name, model) for data in sets for model in data.models)
     forms = (
         features.of([text for data in sets for text in data.texts]),
         features.of([text for data in sets for text in data.variants]),
     )
     raw = np.stack([form.surface for form in forms])
-    scale = features.surface_scale(raw.reshape(-1, raw.shape[2]), np.ones(raw.shape[0] * raw.shape[1]))
+    scale = scale or features.surface_scale(raw.reshape(-1, raw.shape[2]), np.ones(raw.shape[0] * raw.shape[1]))
     starts = np.cumsum([0, *(len(data.models) for data in sets)])
     rows = sum(len(data) for data in sets)
     right, weight = (np.zeros((rows, len(pairs)), np.float32) for _ in range(2))
