@@ -12,7 +12,7 @@ export ORT_DISABLE_TELEMETRY := 1
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup develop demo demo-cluster test test-rust test-python test-kube check fmt crds charts docs images lock bench bench-kube bench-sidecar evaluate train clean
+.PHONY: help setup develop demo demo-cluster test test-rust test-python test-kube check fmt crds charts docs images lock bench bench-kube bench-sidecar evaluate train train-teacher clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -115,6 +115,9 @@ SETS ?= routerbench,alpaca_eval
 
 train: setup ## train the default predictor from the outcome tables in DATA; writes nothing where a gate fails
 	@$(BIN)/tradewind train --data $(DATA) --out python/tradewind/predictors/default --json
+
+train-teacher: setup ## fine-tune the teacher on the outcome tables in DATA, into .work/teacher (about 40 minutes); goes on where it was cut off
+	@$(BIN)/tradewind train-teacher --data $(DATA) --out .work/teacher --json
 
 evaluate: setup ## evaluate the shipped predictor on the outcome tables SETS in DATA; report in .work/evaluate
 	@if test -d $(DATA); then mkdir -p .work/evaluate; $(BIN)/tradewind evaluate --data $(DATA) --sets $(SETS) --predictor python/tradewind/predictors/default --split question:0 --report .work/evaluate --json >.work/evaluate/figures.json; cat .work/evaluate/*.md; \

@@ -79,6 +79,7 @@ def application() -> typer.Typer:
         serve,
         simulate,
         train,
+        train_teacher,
     )
 
     app = typer.Typer(
@@ -100,6 +101,7 @@ def application() -> typer.Typer:
     app.command()(savings.savings)
     app.command()(calibrate.calibrate)
     app.command()(train.train)
+    app.command()(train_teacher.train_teacher)
     app.command()(evaluate.evaluate)
     app.command()(profile.profile)
     app.command()(features.features)

@@ -20,6 +20,9 @@ def train(
         str | None,
         typer.Option(help="Data sets, separated by commas; those of the shipped one where absent."),
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Folder of `train-teacher`, whose soft labels are learned from too.")
+    ] = None,
     score: Annotated[bool, typer.Option("--score/--no-score", help="Whether the manifest gets held-out figures.")] = True,
     shuffle_outcomes: Annotated[
         bool,
@@ -42,6 +45,7 @@ def train(
         exclude=exclude,
         seed=seed,
         sets=output.names(sets),
+        teacher=teacher,
         score=score,
         shuffle_outcomes=shuffle_outcomes,
     )

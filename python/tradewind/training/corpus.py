@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,14 +53,14 @@ class Material:
     """[n, D + F] of `data.texts`"""
     other: Singles
     """[n, D + F] of `data.variants`"""
-    soft: npt.NDArray[np.float64] | None = None
-    """[n, M]: what a fine-tuned encoder, which had not seen the question, says of each answer; NaN where it says nothing"""
+    soft: Singles | None = None
+    """[n, M] in [0, 1]: what a teacher that has not seen a question says of the models on it; NaN where it says nothing"""
 
     def take(self, rows: npt.NDArray[Any]) -> Material:
         """The same with these rows only (indices or mask)."""
         index = np.flatnonzero(rows) if rows.dtype == bool else rows
         soft = None if self.soft is None else self.soft[index]
-        return Material(self.data.take(index), self.x[index], self.other[index], soft)
+        return replace(self, data=self.data.take(index), x=self.x[index], other=self.other[index], soft=soft)
 
 
 @dataclass(frozen=True)

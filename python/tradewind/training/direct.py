@@ -25,7 +25,7 @@ class DirectSettings:
     width: int = 64
     epochs: int = 4
     """over both forms of each question"""
-    soft_epochs: int = 12
+    soft_epochs: int = 24
     """where an encoder has labelled the questions: its labels are less noisy, so more can be learned from them"""
     batch: int = 256
     rate: float = 2e-3

@@ -60,5 +60,5 @@ class Entry:
     name: str
     about: str
     prepare: Callable[[Given], Routers]
-    build: Callable[[], Estimator]
-    """the estimator with its default parameters, for one table"""
+    build: Callable[[], Estimator] | None
+    """the estimator with its default parameters, for one table; None where there is none for a table alone"""

@@ -14,6 +14,7 @@ from tradewind import core
 from tradewind.artifacts import plan, predictor
 from tradewind.training import catalogue, export, names
 from tradewind.training.corpus import Corpus
+from tradewind.training.datasets import DataSet
 from tradewind.training.prompts import Prompt, agreement, length_balance
 from tradewind.training.tier1 import Tier1
 
@@ -57,17 +58,7 @@ def document(
             "recipe": "all-MiniLM-L6-v2, one vector a vocabulary entry, PCA, int8 rows",
             "source": corpus.table_source,
         },
-        "data": [
-            {
-                "set": m.data.name,
-                "licence": m.data.licence,
-                "rows": int((m.data.score == m.data.score).sum()),
-                "questions": len(m.data),
-                "models": len(m.data.models),
-                "sha256": m.data.source.removeprefix("sha256:"),
-            }
-            for m in corpus.materials
-        ],
+        "data": [data_of(m.data) for m in corpus.materials],
         "own_prompts": {
             "count": len(own),
             "length_balance": _rounded(length_balance(own)),
@@ -77,6 +68,18 @@ def document(
         **facts,
         "catalogue": catalogue.document([m.data for m in corpus.materials]),
         "profiles": profiles(fitted),
+    }
+
+
+def data_of(data: DataSet) -> dict[str, Any]:
+    """What a manifest says of a training set."""
+    return {
+        "set": data.name,
+        "licence": data.licence,
+        "rows": int((data.score == data.score).sum()),
+        "questions": len(data),
+        "models": len(data.models),
+        "sha256": data.source.removeprefix("sha256:"),
     }
 
 

@@ -30,6 +30,8 @@ from tradewind.training import (
 from tradewind.training.corpus import Corpus
 from tradewind.training.datasets import DataSet
 from tradewind.training.recipe import Say, silent
+from tradewind.training.teacher import labels
+from tradewind.training.teacher.labels import Labels
 from tradewind.training.tier1 import Tier1
 
 GATED_SHARE = 0.2
@@ -75,6 +77,8 @@ class Options:
     score: bool = True
     """whether the manifest gets the figures and frontier points of `evaluate --fit tier1 --split
     question:<seed>`"""
+    teacher: Path | None = None
+    """folder of `train-teacher`, whose soft labels are learned from too"""
     shuffle_outcomes: bool = False
     """for checking the gates: outcomes are dealt anew among the questions of a set, and the gain gate must
     fail"""
@@ -108,10 +112,13 @@ def run(options: Options, say: Say = silent, clock: float | None = None) -> Trai
     if unbalanced:
         raise UsageError(f"length tells the difficulty label of our own prompts in {', '.join(unbalanced)}")
     sets = load(options)
+    soft = soft_labels(options)
     say("distilling the static table", 0, 1)
     table = distill.load(distill.DIMENSIONS, lambda done, total: say("distilling the static table", done, total))
     say("scanning texts", 0, 1)
     whole = corpora.build(sets, own, table)
+    if soft is not None:
+        whole = replace(whole, materials=tuple(replace(m, soft=soft.of(m.data)) for m in whole.materials))
     taught, tested_own = whole.own.halves()
     whole = replace(whole, own=taught)
     held_out = splits.held_out(sets, options.seed + 1, GATED_SHARE)
@@ -125,7 +132,8 @@ def run(options: Options, say: Say = silent, clock: float | None = None) -> Trai
     scores = score(options, say) if options.score else {}
     facts: dict[str, Any] = {
         "seed": options.seed,
-        "command": f"tradewind train --data DATA --out OUT --seed {options.seed}",
+        "command": f"tradewind train --data DATA --out OUT --seed {options.seed}{' --teacher TEACHER' if soft else ''}",
+        **({"teacher": f"sha256:{soft.digest}"} if soft else {}),
         "choice": choice.document(),
         "chat": {"what": "Spearman(label, forecast gain) on the test half of our own prompts", **chat},
         "gates": judged.document(),
@@ -160,6 +168,17 @@ def load(options: Options) -> list[DataSet]:
         rng = np.random.default_rng(options.seed)
         sets = [shuffled(data, rng) for data in sets]
     return [data for data in sets if len(data)]
+
+
+def soft_labels(options: Options) -> Labels | None:
+    """The teacher's. It must not have seen what training may not see."""
+    if options.teacher is None:
+        return None
+    if options.shuffle_outcomes:
+        raise UsageError("--shuffle-outcomes goes without --teacher, which has learned from the outcomes as they are")
+    found = labels.load(options.teacher)
+    found.refuse_seen(stems.read(options.exclude) if options.exclude is not None else ())
+    return found
 
 
 def shuffled(data: DataSet, rng: np.random.Generator) -> DataSet:
