@@ -90,7 +90,7 @@ def deviation(prediction: Prediction, parameters: Parameters, profiles: Sequence
 
 
 def direct(prediction: Prediction, parameters: Parameters, profiles: Sequence[Profile]) -> tuple[Floats, Floats]:
-    """The direct forecast's logit and its share in the forecast, [n, M] each. It was learned on exams: it has no say of chat."""
+    """The direct forecast's logit and its share in the forecast, [n, M] each. Exams taught it: it has no say of chat."""
     logit = prediction.latent @ _columns([p.latent for p in profiles], prediction.latent.shape[1])
     has_one = np.array([float(bool(p.latent)) for p in profiles])
     here = parameters.direct_share * nearness(prediction, parameters) * (1 - prediction.topics[:, -1])
