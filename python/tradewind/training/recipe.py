@@ -83,6 +83,8 @@ def fit(
 def choose(corpus: Corpus, settings: Settings, seed: int, say: Say, alike: bool) -> Choice:
     """How freely topics tell models apart and how much the direct forecast says, by routing value: on held-out questions and,
     where what comes may not be `alike`, on left-out tasks."""
+    if alike:  # Then there are no other tasks, whose outcomes bear out a part of the difficulty only.
+        settings = replace(settings, trust=1.0)
     rehearsals = _rehearsals(corpus, settings, seed, say, alike)
     trials: list[Trial] = []
     for sd in CLUSTER_SDS:

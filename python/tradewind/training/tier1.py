@@ -168,13 +168,13 @@ def fit_models(started: Tier1, materials: Sequence[Material], settings: Settings
 def _fit_direct(
     materials: Sequence[Material], names: Sequence[str], dimensions: int, settings: Settings, rng: np.random.Generator
 ) -> tuple[Direct, Singles]:
-    targets = direct.stack([part for material in materials for part in _targets(material, names, settings.direct)])
+    given = direct.stack([part for material in materials for part in targets(material, names, settings.direct)])
     labelled = any(material.soft is not None for material in materials)
     epochs = settings.direct.soft_epochs if labelled else settings.direct.epochs
-    return direct.fit(targets, heads.gain(targets.x.shape[1], dimensions), epochs, settings.direct, rng)
+    return direct.fit(given, heads.gain(given.x.shape[1], dimensions), epochs, settings.direct, rng)
 
 
-def _targets(material: Material, names: Sequence[str], settings: DirectSettings) -> list[Targets]:
+def targets(material: Material, names: Sequence[str], settings: DirectSettings) -> list[Targets]:
     """Both forms of each question, half a question each."""
     data = material.data
     columns = [names.index(model) for model in data.models]
@@ -185,7 +185,7 @@ def _targets(material: Material, names: Sequence[str], settings: DirectSettings)
         taught = (1 - settings.soft_share) * score + settings.soft_share * material.soft
         score = np.where(np.isnan(taught), score, taught)
     right[:, columns] = np.nan_to_num(score)
-    weight[:, columns] = 0.5 * _answer_weights(data.score)
+    weight[:, columns] = 0.5 * answer_weights(data.score)
     return [Targets(x, right, weight) for x in (material.x, material.other)]
 
 
@@ -230,12 +230,12 @@ def _common(fitted: Tier1, prediction: Prediction, data: DataSet) -> profiles.Co
     return profiles.Common(
         membership=forecast.membership(prediction, fitted.parameters),
         right=np.nan_to_num(data.score),
-        weight=_answer_weights(data.score),
+        weight=answer_weights(data.score),
         logit=bias - difficulty[:, None],
     )
 
 
-def _answer_weights(score: Floats) -> Floats:
+def answer_weights(score: Floats) -> Floats:
     """[n, M]: 1/(1 + (k − 1)·AGREEMENT) for each of a question's k answers, 0 where there is none."""
     answered = ~np.isnan(score)
     count = np.maximum(answered.sum(axis=1), 1)
@@ -250,7 +250,7 @@ def exam_answers(materials: Sequence[Material], joint: Scale) -> list[Answers]:
     for material in materials:
         data = material.data
         bias = [joint.ability[model] + joint.special[model, data.name] for model in data.models]
-        weight = 0.5 * _answer_weights(data.score)
+        weight = 0.5 * answer_weights(data.score)
         group = np.array([group_of.setdefault(str(stem), len(group_of)) for stem in data.stems], np.int64)
         for x in (material.x, material.other):
             found.append(

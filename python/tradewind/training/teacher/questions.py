@@ -76,7 +76,7 @@ def of(sets: Sequence[DataSet], scale: SurfaceScale | None = None) -> Questions:
     first = 0
     for data, (start, stop) in zip(sets, pairwise(starts), strict=True):
         right[first : first + len(data), start:stop] = np.nan_to_num(data.score)
-        weight[first : first + len(data), start:stop] = tier1._answer_weights(data.score)
+        weight[first : first + len(data), start:stop] = tier1.answer_weights(data.score)
         first += len(data)
     return Questions(
         keys=tuple((data.name, query) for data in sets for query in data.ids),
