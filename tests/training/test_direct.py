@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import score_cases
+
 from tradewind.artifacts.plan import Profile
 from tradewind.training import corpus, direct, forecast, lengths, tier1
 from tradewind.training.direct import DirectSettings, Targets
@@ -35,7 +35,7 @@ def test_it_learns_which_model_is_right_where() -> None:
     fresh = targets(seed=1)
     logit = layer.outputs(fresh.x) @ of_models.T
     for model in (0, 1):
-        assert ((logit[:, model] > 0) == (fresh.right[:, model] > 0.5)).mean() > 0.95
+        assert ((logit[:, model] > 0) == (fresh.right[:, model] > 0.5)).mean() > 0.9
     # Nothing is known of the third: its weights stay small and its own bias at even odds.
     assert np.abs(logit[:, 2]).max() < 2.5
 
