@@ -27,7 +27,7 @@ def targets(n: int = 2000, seed: int = 0) -> Targets:
 
 def learned(given: Targets, seed: int = 0) -> tuple[direct.Direct, np.ndarray]:
     settings = DirectSettings(width=8, rate=1e-2)
-    return direct.fit(given, np.ones(3, np.float32), 8, settings, np.random.default_rng(seed))
+    return direct.fit(given, np.ones(3, np.float32), 16, settings, np.random.default_rng(seed))
 
 
 def test_it_learns_which_model_is_right_where() -> None:
