@@ -19,11 +19,9 @@ from tradewind.errors import UsageError
 from tradewind.training import datasets, distill, prices
 from tradewind.training.datasets import DataSet
 from tradewind.training.teacher import encoder, fit, folds, labels, questions
-from tradewind.training.teacher.fit import Settings
 from tradewind.training.teacher.folds import Job, Run
 
-SETTINGS = Settings(tokens=16, hidden=8, encoder_rate=1e-3, head_rate=1e-2, half_precision=False)
-TENSORS = tiny_encoder.tensors()
+SETTINGS, TENSORS = tiny_encoder.SETTINGS, tiny_encoder.tensors()
 
 
 @pytest.fixture(scope="module")
