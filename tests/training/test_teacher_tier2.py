@@ -164,6 +164,7 @@ def test_the_encoder_stands_in_the_table_when_it_is_asked_for(data: Path, monkey
     sets = evaluate.run(evaluate.Options(data, ("ours", "pair"), fit=("encoder",), split="question:1"))["sets"]
     assert set(sets) == {"ours", "pair"}
     assert all(0 <= found["score"]["value"] <= 1 for found in sets.values())
+    assert all("encoder" in found["routers"] for found in sets.values())
     assert "encoder" not in {entry.name for entry in estimation.TABLE}
 
 
