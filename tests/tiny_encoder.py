@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tradewind.training.distill import Array
+from tradewind.training.teacher.fit import Settings
 
 VOCABULARY = 30522
+SETTINGS = Settings(tokens=16, hidden=8, encoder_rate=1e-3, head_rate=1e-2)
+"""The same everywhere, so that JAX compiles fitting once."""
 
 
 def tensors(width: int = 32, layers: int = 1, positions: int = 128, seed: int = 0) -> dict[str, Array]:

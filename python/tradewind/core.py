@@ -57,7 +57,7 @@ class Prediction(TypedDict):
     difficulty: list[float]
     """One value per head, logit units; larger is harder."""
     latent: list[float]
-    """What tells models apart."""
+    """What the direct forecasts of known models weigh."""
     length: list[float]
     """What tells answer lengths apart."""
     similarity: list[float]

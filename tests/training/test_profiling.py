@@ -160,6 +160,14 @@ def test_without_answers_the_interval_is_wide(frozen: Frozen) -> None:
     assert analogy.like("gpt-4o", frozen.known).profile.bias == frozen.known["gpt-4o"].bias
 
 
+def test_no_model_takes_over_the_direct_forecast_of_another() -> None:
+    """Nor would the spread of its ability say how far that forecast may be off."""
+    known = {f"zeta-{size}b": Profile(bias=1.0, latent=(2.0, 1.0), clusters=(0.5,)) for size in (1, 3)}
+    for expected in (analogy.like("zeta-1b", known), analogy.expect("zeta-2b", None, known, {})):
+        assert expected.profile.latent == ()
+        assert expected.profile.clusters == (0.5,)
+
+
 def test_nothing_known_is_no_reason_to_fail(frozen: Frozen) -> None:
     empty = replace(frozen, known={})
     found = profiling.fit(empty, answered(np.ones(400)), analogy.expect("first", None, {}, {}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,9 @@ from tradewind.errors import UsageError
 from tradewind.training import datasets, distill, prices
 from tradewind.training.datasets import DataSet
 from tradewind.training.teacher import encoder, fit, folds, labels, questions
-from tradewind.training.teacher.fit import Settings
 from tradewind.training.teacher.folds import Job, Run
 
-SETTINGS = Settings(tokens=16, hidden=8, encoder_rate=1e-3, head_rate=1e-2, half_precision=False)
-TENSORS = tiny_encoder.tensors()
+SETTINGS, TENSORS = tiny_encoder.SETTINGS, tiny_encoder.tensors()
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +123,17 @@ def test_every_question_is_labelled_for_its_own_models(sets: list[DataSet], made
     found = labels.load(made)
     for data in sets:
         assert ((found.of(data) > 0) & (found.of(data) < 1)).all()
-    stranger = replace(sets[0], models=("small", "large", "nobody"), ids=("nothing", *sets[0].ids[1:]))
-    missing = np.isnan(found.of(stranger))
-    assert missing[0].all()
-    assert missing[1:].tolist() == [[False, False, True]] * (len(stranger) - 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "count"),
+    [({"ids": ("nothing", "nobody")}, 2), ({"models": ("small", "large", "nobody")}, 240), ({"name": "theirs"}, 240)],
+)
+def test_a_set_that_is_labelled_in_part_is_refused(sets: list[DataSet], made: Path, what: dict[str, Any], count: int) -> None:
+    """Training would show answers without labels as often as it shows labels, which are less noisy."""
+    ids = {"ids": (*what["ids"], *sets[0].ids[len(what["ids"]) :])} if "ids" in what else {}
+    with pytest.raises(UsageError, match=rf"has no labels of {count} of 240 questions of `{what.get('name', 'ours')}`"):
+        labels.load(made).of(replace(sets[0], **{**what, **ids}))
 
 
 def test_what_is_there_is_not_made_again(sets: list[DataSet], made: Path) -> None:

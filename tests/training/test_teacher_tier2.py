@@ -38,7 +38,7 @@ def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     out = tmp_path_factory.mktemp("teacher")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill, "read_safetensors", lambda path: tiny_encoder.tensors())
-        taught = teach.run(teach.Options(data, out, settings=Settings(epochs=1, tokens=16)))
+        taught = teach.run(teach.Options(data, out, settings=tiny_encoder.SETTINGS))
     document = json.loads(json.dumps(taught.document()))
     jsonschema.Draft202012Validator(schemas.read("train_teacher")).validate(document)
     return {**document, "out": out}
@@ -105,7 +105,7 @@ def test_decide_and_evaluate_take_it(
 
 
 def test_a_second_run_makes_nothing_anew(made: dict[str, Any], data: Path) -> None:
-    options = teach.Options(data, made["out"], settings=Settings(epochs=1, tokens=16))
+    options = teach.Options(data, made["out"], settings=tiny_encoder.SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill, "read_safetensors", lambda path: tiny_encoder.tensors())
         again = teach.run(options)
@@ -148,7 +148,7 @@ def test_folds_only_leaves_out_tier_2(
 ) -> None:
     run = teach.run
     monkeypatch.setattr(distill, "read_safetensors", lambda path: tiny_encoder.tensors())
-    monkeypatch.setattr(teach, "run", lambda options, say: run(replace(options, settings=Settings(epochs=1, tokens=16)), say))
+    monkeypatch.setattr(teach, "run", lambda options, say: run(replace(options, settings=tiny_encoder.SETTINGS), say))
     assert app.run(["train-teacher", "--data", str(data), "--out", str(tmp_path), "--folds-only", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     jsonschema.Draft202012Validator(schemas.read("train_teacher")).validate(found)
@@ -160,9 +160,11 @@ def test_folds_only_leaves_out_tier_2(
 
 def test_the_encoder_stands_in_the_table_when_it_is_asked_for(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distill, "read_safetensors", lambda path: tiny_encoder.tensors())
-    monkeypatch.setattr(fit, "Settings", lambda: Settings(epochs=1, tokens=16))
-    found = evaluate.run(evaluate.Options(data, ("ours",), fit=("encoder",), split="question:1"))["sets"]["ours"]
-    assert 0 <= found["score"]["value"] <= 1
+    monkeypatch.setattr(fit, "Settings", lambda: tiny_encoder.SETTINGS)
+    sets = evaluate.run(evaluate.Options(data, ("ours", "pair"), fit=("encoder",), split="question:1"))["sets"]
+    assert set(sets) == {"ours", "pair"}
+    assert all(0 <= found["score"]["value"] <= 1 for found in sets.values())
+    assert all("encoder" in found["routers"] for found in sets.values())
     assert "encoder" not in {entry.name for entry in estimation.TABLE}
 
 

@@ -83,9 +83,10 @@ def expect(name: str, price: Price | None, known: Mapping[str, Profile], prices:
 
 
 def like(model: str, known: Mapping[str, Profile]) -> Expected:
-    """The profile of one known model, as if its answers were another's. Raises `KeyError`."""
+    """The profile of one known model, as if its answers were another's; without its direct forecast, which is of that model
+    alone and knows no spread of ability. Raises `KeyError`."""
     _, own_sd = _fit([likeness(other, None) for other in known], np.array([each.bias for each in known.values()]))
-    return Expected(replace(known[model], answers=0), float(np.sqrt(2) * own_sd), (model,))
+    return Expected(replace(known[model], latent=(), answers=0), float(np.sqrt(2) * own_sd), (model,))
 
 
 def _regress(known: Sequence[Likeness], bias: Floats, wanted: Likeness) -> tuple[float, float]:
@@ -129,7 +130,7 @@ def _logs(values: Sequence[float | None], known: Sequence[float | None]) -> tupl
 
 
 def _average(models: Sequence[Profile], bias: float) -> Profile:
-    """A profile of this ability that otherwise is the mean of some."""
+    """A profile of this ability that otherwise is the mean of some, which share no direct forecast."""
     clusters = [profile.clusters for profile in models if profile.clusters]
     lengths = [profile.length for profile in models]
     latent = [each.latent for each in lengths if each.latent]

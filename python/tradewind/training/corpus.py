@@ -54,7 +54,7 @@ class Material:
     other: Singles
     """[n, D + F] of `data.variants`"""
     soft: Singles | None = None
-    """[n, M] in [0, 1]: what a teacher that has not seen a question says of the models on it; NaN where it says nothing"""
+    """[n, M] in [0, 1]: what a teacher that has not seen a question says of the models on it"""
 
     def take(self, rows: npt.NDArray[Any]) -> Material:
         """The same with these rows only (indices or mask)."""

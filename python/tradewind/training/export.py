@@ -12,6 +12,8 @@ clusters, T topics:
     similarity[1,C] = z·centroids
     topics[1,T] = softmax(relu([z s]·topic_hidden_weight + …_bias)·topic_out_weight + …_bias)
 
+A profile weighs `latent`, its last unit a constant 1: the logit of the direct forecast (`direct.py`).
+
 The core's native executor reads the initialisers by name; ONNX Runtime runs the graph. Pooling is a MatMul,
 which is four times faster there than a ReduceMean.
 """

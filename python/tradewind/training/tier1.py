@@ -169,21 +169,20 @@ def _fit_direct(
     materials: Sequence[Material], names: Sequence[str], dimensions: int, settings: Settings, rng: np.random.Generator
 ) -> tuple[Direct, Singles]:
     given = direct.stack([part for material in materials for part in targets(material, names, settings.direct)])
-    labelled = any(material.soft is not None for material in materials)
+    labelled = all(material.soft is not None for material in materials)
     epochs = settings.direct.soft_epochs if labelled else settings.direct.epochs
     return direct.fit(given, heads.gain(given.x.shape[1], dimensions), epochs, settings.direct, rng)
 
 
 def targets(material: Material, names: Sequence[str], settings: DirectSettings) -> list[Targets]:
-    """Both forms of each question, half a question each."""
+    """Both forms of each question, half a question each. Only what a model answered is learned, with labels too."""
     data = material.data
     columns = [names.index(model) for model in data.models]
     shape = (len(data), len(names))
     right, weight = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     score = data.score
     if material.soft is not None:
-        taught = (1 - settings.soft_share) * score + settings.soft_share * material.soft
-        score = np.where(np.isnan(taught), score, taught)
+        score = (1 - settings.soft_share) * score + settings.soft_share * material.soft
     right[:, columns] = np.nan_to_num(score)
     weight[:, columns] = 0.5 * answer_weights(data.score)
     return [Targets(x, right, weight) for x in (material.x, material.other)]

@@ -113,12 +113,13 @@ def run(options: Options, say: Say = silent, clock: float | None = None) -> Trai
         raise UsageError(f"length tells the difficulty label of our own prompts in {', '.join(unbalanced)}")
     sets = load(options)
     soft = soft_labels(options)
+    labelled = [soft.of(data) if soft is not None else None for data in sets]
     say("distilling the static table", 0, 1)
     table = distill.load(distill.DIMENSIONS, lambda done, total: say("distilling the static table", done, total))
     say("scanning texts", 0, 1)
     whole = corpora.build(sets, own, table)
-    if soft is not None:
-        whole = replace(whole, materials=tuple(replace(m, soft=soft.of(m.data)) for m in whole.materials))
+    with_labels = tuple(replace(m, soft=found) for m, found in zip(whole.materials, labelled, strict=True))
+    whole = replace(whole, materials=with_labels)
     taught, tested_own = whole.own.halves()
     whole = replace(whole, own=taught)
     held_out = splits.held_out(sets, options.seed + 1, GATED_SHARE)
@@ -188,7 +189,8 @@ def shuffled(data: DataSet, rng: np.random.Generator) -> DataSet:
 
 
 def score(options: Options, say: Say) -> dict[str, Any]:
-    """What `evaluate` says of a predictor fitted alike without the questions it is scored on."""
+    """What `evaluate` says of a predictor fitted alike without the questions it is scored on; without a teacher too, whose
+    encoder has learned from these questions."""
     asked = evaluate.Options(data=options.data, fit=("tier1",), split=f"question:{options.seed}", seed=options.seed)
     sets: dict[str, Any] = evaluate.run(asked, lambda stage: say(f"scoring: {stage}", 0, 1))["sets"]
     return sets

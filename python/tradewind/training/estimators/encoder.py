@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tradewind.artifacts.plan import Length
 from tradewind.errors import UsageError, listed
 from tradewind.training import distill, routing, teacher
 from tradewind.training.datasets import DataSet
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-UNMEASURED_TOKENS = 245.0
+UNMEASURED_TOKENS = float(np.exp(Length().bias))
 """Of an answer whose length no row tells, as profiles have it."""
 
 

@@ -40,9 +40,9 @@ class Labels:
     """of all that the teacher was made from"""
 
     def of(self, data: DataSet) -> npt.NDArray[np.float32]:
-        """[n, M] for a set's questions and models, NaN where there is none.
+        """[n, M] for a set's questions and models.
 
-        Raises `UsageError` where the teacher learned the set of that name from other files.
+        Raises `UsageError` where the teacher learned the set of that name from other files, or not all of it.
         """
         if self.sources.get(data.name, data.source) != data.source:
             message = (
@@ -52,7 +52,14 @@ class Labels:
         rows = np.array([self.row.get((data.name, query), -1) for query in data.ids], np.int64)
         columns = np.array([self.column.get((data.name, model), -1) for model in data.models], np.int64)
         known = (rows >= 0)[:, None] & (columns >= 0)[None, :]
-        return np.where(known, self.probability[rows[:, None], columns[None, :]], np.float32(np.nan))
+        if not known.all():
+            message = (
+                f"the teacher in {self.folder} has no labels of {(~known).any(axis=1).sum()} of {len(data)} questions of "
+                f"`{data.name}`; run `tradewind train-teacher` with the same --data, --sets and --exclude"
+            )
+            raise UsageError(message, str(self.folder))
+        found: npt.NDArray[np.float32] = self.probability[np.ix_(rows, columns)]
+        return found
 
     def refuse_seen(self, barred: Collection[str]) -> None:
         """Raises `UsageError` where the teacher learned from a stem that nothing may learn from."""
