@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tradewind_core::{
     Call, Decision, Error,
-    decide::{Hints, Question, reconsider},
+    decide::{Question, reconsider},
     features::Features,
     parse::Request,
     plan::source::SecondTierUse,
@@ -91,8 +91,8 @@ pub(crate) async fn decide_again(
     };
     match threads.ask(&question).await {
         Ok(said) => {
-            let hints = Hints { second: Some(&said) };
-            let second = reconsider(&routing.plan, call, request, &first, &hints, &routing.live(None, engine.templates()));
+            let plan = &routing.plan;
+            let second = reconsider(plan, &plan.route(call, request)?, call, &first, &said);
             let same = second.as_ref().is_ok_and(|second| second.ranking[0] == first.ranking[0]);
             threads.count(&first.route, if same { Outcome::Kept } else { Outcome::Changed });
             second
