@@ -166,11 +166,7 @@ impl Default for Metrics {
         registry.register("cost_usd", "Dollars spent, by model", metrics.cost.clone());
         registry.register("baseline_cost_usd", "Dollars that always calling the best forecast would have cost", metrics.baseline.clone());
         registry.register("decide_seconds", "Seconds from body bytes to a decision", metrics.decide.clone());
-        registry.register(
-            "second_tier_questions",
-            "Close choices, by what a question to the second tier came to",
-            metrics.second_tier.clone(),
-        );
+        registry.register("second_tier_questions", "Close choices, by what asking a second tier came to", metrics.second_tier.clone());
         registry.register("first_token_seconds", "Seconds to the first byte of an answer, by model", metrics.first_token.clone());
         registry.register("calls_in_flight", "Calls in flight", metrics.in_flight.clone());
         registry.register("plan_info", "1 for the plan in service", metrics.plan.clone());
