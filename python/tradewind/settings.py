@@ -127,6 +127,8 @@ class Settings:
     """Sessions remembered at once (`x-tradewind-session`)."""
     session_ttl_s: int = 3_600
     """Seconds after which an unused session is forgotten."""
+    second_tier_timeout_ms: int = 100
+    """Milliseconds that a call waits for a second tier, before it goes on with what the first has said."""
     ledger_rotate_bytes: int = 64 << 20
     """Bytes after which the outcome log goes on in another file."""
 

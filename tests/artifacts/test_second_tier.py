@@ -110,7 +110,7 @@ def test_an_outcome_has_what_it_said_and_replays_without_the_graph_being_run(
         columns = {models[0].id: 1, models[1].id: 0}
         tier = plan.SecondTier(second.digest, 1.0, columns, weight=1.0, purpose=use)
         source = routing.source(models, [routing.route("auto", first.digest, models, "best", second_tier=tier)])
-        settings = {"ledger_dir": str(tmp_path / "ledger"), "capture": "features"}
+        settings = {"ledger_dir": str(tmp_path / "ledger"), "capture": "features", "second_tier_timeout_ms": 20_000}
         with doors.opened(source.to_json(), [first.graph, second.graph], settings) as opened:
             for door in doors.NAMES:
                 answer = httpx.post(f"{opened.url(door)}/v1/chat/completions", json=body(), timeout=20)

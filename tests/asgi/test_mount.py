@@ -11,6 +11,8 @@ from fastapi import FastAPI
 import doors
 from doors import Gateways
 from tradewind import asgi, core
+from tradewind.artifacts import schemas
+from tradewind.asgi import document
 
 BODY = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -69,6 +71,14 @@ def test_the_documentation_describes_every_path_and_error(gateway_to: Gateways) 
         place = document
         for step in reference.split("/"):
             place = place[step]
+
+
+def test_the_document_has_the_fields_of_a_decision() -> None:
+    answered, written = document.SCHEMAS["Decision"], schemas.read("decision")
+    assert set(answered["properties"]) == set(written["properties"])
+    assert set(answered["required"]) == set(written["required"])
+    said = "second_tier"
+    assert set(answered["properties"][said]["properties"]) == set(written["properties"][said]["properties"])
 
 
 def test_the_document_admits_what_the_engine_answers(gateway_to: Gateways) -> None:

@@ -147,8 +147,10 @@ HEADERS = (
 )
 
 
-def _object(properties: Json, required: tuple[str, ...] = (), **more: Any) -> Json:
-    return {"type": "object", "properties": properties, "required": list(required or properties), **more}
+def _object(properties: Json, required: tuple[str, ...] = (), *, optional: Json | None = None, **more: Any) -> Json:
+    """All properties are required but the optional ones, unless it is said which are."""
+    known = properties | (optional or {})
+    return {"type": "object", "properties": known, "required": list(required or properties), **more}
 
 
 def _list(of: Json) -> Json:
@@ -255,6 +257,12 @@ SCHEMAS: Json = {
                 )
             ),
             "readings": {"type": "object"},
+        },
+        optional={
+            "second_tier": _object(
+                {"digest": TEXT, "quality": {"type": "object", "additionalProperties": NUMBER}},
+                description="What a second tier said of the models that it knows, where it was asked inline.",
+            )
         },
         additionalProperties=True,
         description="Which model, why, and what the others would have been worth.",

@@ -48,21 +48,15 @@ pub fn decide_request(
     choose(plan, &view, call, &request.model, request.facts, predicted, hints, live, now)
 }
 
-/// Decides again on a call with what has become known of it since: the first tier has spoken, the time and the draw are the same.
+/// Decides again on a call with what a second tier has said of it since. The rest is as it was, readings too: the choice differs by
+/// that alone, and replays.
 ///
 /// # Errors
 /// As [`choose`].
-pub fn reconsider(
-    plan: &Plan,
-    call: &Call<'_>,
-    request: &Request<'_>,
-    first: &Decision,
-    hints: &Hints<'_>,
-    live: &LiveView<'_>,
-) -> Result<Decision, Error> {
-    let view = plan.route(call, request)?;
+pub fn reconsider(plan: &Plan, view: &RouteView<'_>, call: &Call<'_>, first: &Decision, said: &Prediction) -> Result<Decision, Error> {
     let predicted = Predicted { prediction: first.prediction.clone(), template_bytes: first.template_bytes };
-    choose(plan, &view, call, &request.model, request.facts, predicted, hints, live, first.now)
+    let live = LiveView { models: first, ..LiveView::UNKNOWN };
+    choose(plan, view, call, &first.model, first.facts, predicted, &Hints { second: Some(said) }, &live, first.now)
 }
 
 /// [`decide_request`], and [`reconsider`] where a second tier is asked inline. Waits for it as long as it takes.
@@ -77,12 +71,11 @@ pub fn decide_with_second_tier(
     now: Now,
 ) -> Result<Decision, Error> {
     let first = decide_request(plan, call, request, &Hints::default(), live, now)?;
-    let Some(Question { tier, text }) = Question::of(&first, request).filter(|question| question.tier.purpose == SecondTierUse::Inline)
-    else {
-        return Ok(first);
-    };
-    let said = tier.predictor.predict(&Features::of(text))?;
-    reconsider(plan, call, request, &first, &Hints { second: Some(&said) }, live)
+    let question = Question::of(&first, request).filter(|question| question.tier.purpose == SecondTierUse::Inline);
+    match question {
+        Some(question) => reconsider(plan, &plan.route(call, request)?, call, &first, &question.answer()?),
+        None => Ok(first),
+    }
 }
 
 /// What a second tier is to be asked about a decision.
@@ -101,6 +94,14 @@ impl<'a> Question<'a> {
         let tier = decision.doubt.as_ref()?;
         let text = request.text.get(decision.template_bytes as usize..).filter(|_| request.own_turn)?;
         Some(Self { tier, text })
+    }
+
+    /// What it says. Takes milliseconds.
+    ///
+    /// # Errors
+    /// `predictor_failed`.
+    pub fn answer(&self) -> Result<Prediction, Error> {
+        self.tier.predictor.predict(&Features::of(self.text))
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     decide::Predicted,
-    live::{Now, Reading},
+    live::{Now, Reading, Readings},
     money::NanoUsd,
     objective::Objective,
     parse::Facts,
@@ -233,6 +233,13 @@ impl Decision {
             admitted: candidate.admission.refused_by.is_none(),
             reason: candidate.admission.refused_by,
         }
+    }
+}
+
+impl Readings for Decision {
+    fn model(&self, id: &str) -> Reading {
+        let read = self.candidates.iter().find(|candidate| *candidate.model.0.id == *id);
+        read.map_or_else(Reading::default, |candidate| candidate.forecast.reading)
     }
 }
 

@@ -11,7 +11,6 @@ use crate::{
     decide::{Hints, Predicted, Question, choose, reconsider},
     decision::Decision,
     error::{Code, Error},
-    features::Features,
     live::{LiveView, Now, Reading},
     parse::{self, Facts, Request},
     plan::{self, Asked, Details, Fields, Plan, source::SecondTierUse},
@@ -271,26 +270,26 @@ pub fn decide_again(plan: &Plan, capture: &Capture) -> Result<Decision, Error> {
         })?;
         Predicted::of(&view, &request.text, inputs.template_bytes)?
     };
-    let asked =
-        inputs.second_tier.as_ref().filter(|asked| view.second_tier().is_some_and(|tier| **tier.predictor.digest() == *asked.predictor));
-    let answer = asked.map(Asking::answer).transpose()?.flatten();
-    let hints = Hints { second: answer.as_ref() };
-    let decision = choose(plan, &view, &call, &inputs.model, inputs.facts, predicted, &hints, &live, inputs.now)?;
-    match &decision.doubt {
-        Some(tier) if tier.purpose == SecondTierUse::Inline && asked.is_none() => ask(plan, &call, request.as_ref(), decision, &live),
-        _ => Ok(decision),
+    let first = choose(plan, &view, &call, &inputs.model, inputs.facts, predicted, &Hints::default(), &live, inputs.now)?;
+    // What was said then counts where this plan would ask, too.
+    let Some(tier) = first.doubt.as_ref().filter(|tier| tier.purpose == SecondTierUse::Inline) else { return Ok(first) };
+    let said = match &inputs.second_tier {
+        Some(asked) if *asked.predictor == **tier.predictor.digest() => asked.answer()?,
+        _ => ask(&first, request.as_ref())?,
+    };
+    match said {
+        Some(said) => reconsider(plan, &view, &call, &first, &said),
+        None => Ok(first),
     }
 }
 
 /// Asks a second tier that was not asked then: the plan is another one, or the predictor.
-fn ask(plan: &Plan, call: &Call<'_>, request: Option<&Request<'_>>, first: Decision, live: &LiveView<'_>) -> Result<Decision, Error> {
+fn ask(first: &Decision, request: Option<&Request<'_>>) -> Result<Option<Prediction>, Error> {
     let request = request.ok_or_else(|| {
         let message = "the plan asks a second tier that was not asked then, and the text of this call was not kept";
         Error::new(Code::InvalidPredictor, "capture.kind", message)
     })?;
-    let Some(Question { tier, text }) = Question::of(&first, request) else { return Ok(first) };
-    let said = tier.predictor.predict(&Features::of(text))?;
-    reconsider(plan, call, request, &first, &Hints { second: Some(&said) }, live)
+    Question::of(first, request).map(|question| question.answer()).transpose()
 }
 
 fn written(prediction: &Prediction) -> String {

@@ -1,11 +1,15 @@
 //! The second tier from end to end: who is asked about which calls, how what it says changes a decision, and how that replays.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::{
     Call, Code, Decision, Dials, Error, Hints, Identity, LiveView, Now,
     decide::{decide, decide_with_second_tier},
-    fixture, parse,
+    fixture,
+    live::Reading,
+    parse,
     plan::{CURRENT, OLDEST, Plan, PlanSource, Scope, render, source::SecondTierUse},
     record::{self, Capture, CaptureKind},
 };
@@ -135,6 +139,37 @@ fn a_plan_that_asks_for_the_first_time_needs_the_text() {
     // The other way round, what it said then counts for nothing.
     let asked = Capture::of(CaptureKind::Features, &call, &both(&with, &body, Dials::default()).unwrap());
     assert_eq!(document(&record::decide_again(&without, &asked).unwrap()), document(&decision));
+}
+
+#[test]
+fn what_it_said_counts_by_another_plan_where_that_would_ask_too() {
+    let (body, identity) = (fixture::body(""), Identity::of("a"));
+    let call = Call::new(body.as_bytes(), &identity, Dials::default());
+    let asked = both(&plan(&fixture::with_second_tier(&inline())), &body, Dials::default()).unwrap();
+    let capture = Capture::of(CaptureKind::Features, &call, &asked);
+    for (more, counts) in [
+        (json!({"use": "inline", "weight": 0.9}), true),
+        (json!({"use": "inline", "ambiguity": 0.0}), false),
+        (json!({"use": "labels"}), false),
+    ] {
+        let other = plan(&fixture::with_second_tier(&more));
+        let again = record::decide_again(&other, &capture).unwrap();
+        assert_eq!(document(&again), document(&both(&other, &body, Dials::default()).unwrap()), "{more}");
+        assert_eq!(again.opinion.is_some(), counts, "{more}");
+    }
+}
+
+#[test]
+fn a_decision_is_reconsidered_by_the_readings_that_it_was_made_by() {
+    let plan = plan(&fixture::with_second_tier(&inline()));
+    let (body, identity) = (fixture::body(""), Identity::of("a"));
+    let call = Call::new(body.as_bytes(), &identity, Dials::default());
+    let request = parse::request(&call).unwrap();
+    let reading = Reading { first_token_ms: Some(120.0), bytes_per_token: Some(3.0), ..Reading::default() };
+    let models = BTreeMap::from([("a/pool/cheap".to_owned(), reading)]);
+    let decision = decide_with_second_tier(&plan, &call, &request, &LiveView { models: &models, ..LiveView::UNKNOWN }, NOW).unwrap();
+    assert!(decision.opinion.is_some());
+    assert_eq!(decision.readings(), BTreeMap::from([("a/pool/cheap", reading)]));
 }
 
 #[test]

@@ -70,8 +70,9 @@ pub struct Engine {
     sessions: Sessions,
     templates: Templates,
     pool: Arc<Pool>,
-    ledger: Option<Ledger>,
+    /// Before the ledger, in which it leaves what waits for it.
     second_tier: second_tier::Threads,
+    ledger: Option<Ledger>,
     metrics: Metrics,
     /// Of the TLS door.
     certificates: Certificates,
@@ -145,8 +146,8 @@ impl Engine {
                 // Files are written by whoever runs the gateway; what controllers give is written by others.
                 guard: (!settings.controllers.is_empty()).then(|| Arc::new(Guard::new(settings.allow_upstreams.clone()))),
             }),
+            second_tier: second_tier::Threads::new(Duration::from_millis(settings.second_tier_timeout_ms), metrics.second_tier.clone()),
             ledger,
-            second_tier: second_tier::Threads::new(metrics.second_tier.clone()),
             metrics,
             certificates: Certificates::default(),
             begun: Instant::now(),

@@ -86,9 +86,6 @@ pub struct SecondTierLabels {
     pub outcome: &'static str,
 }
 
-/// Questions to second tiers.
-pub type SecondTierQuestions = Family<SecondTierLabels, Counter>;
-
 /// A counter of US dollars.
 pub type Dollars = Counter<f64, AtomicU64>;
 
@@ -110,7 +107,7 @@ pub struct Metrics {
     /// Seconds from body bytes to a decision.
     pub decide: Histogram,
     /// Calls on which the choice was close enough to ask a second tier.
-    pub second_tier: SecondTierQuestions,
+    pub second_tier: Family<SecondTierLabels, Counter>,
     /// Seconds to the first byte of an answer.
     pub first_token: Family<ModelLabels, Histogram>,
     /// Calls in flight.
@@ -169,11 +166,7 @@ impl Default for Metrics {
         registry.register("cost_usd", "Dollars spent, by model", metrics.cost.clone());
         registry.register("baseline_cost_usd", "Dollars that always calling the best forecast would have cost", metrics.baseline.clone());
         registry.register("decide_seconds", "Seconds from body bytes to a decision", metrics.decide.clone());
-        registry.register(
-            "second_tier_questions",
-            "Calls on which the choice was close, by route and what became of the question to the second tier",
-            metrics.second_tier.clone(),
-        );
+        registry.register("second_tier_questions", "Close choices, by what asking a second tier came to", metrics.second_tier.clone());
         registry.register("first_token_seconds", "Seconds to the first byte of an answer, by model", metrics.first_token.clone());
         registry.register("calls_in_flight", "Calls in flight", metrics.in_flight.clone());
         registry.register("plan_info", "1 for the plan in service", metrics.plan.clone());

@@ -1,9 +1,10 @@
 //! The second tier's threads: a graph of milliseconds never runs where calls do.
 //!
-//! Questions wait in one bounded queue. Where that is full, or an answer takes longer than [`LIMIT`], the first tier's decision
-//! stands; labels, for which nobody waits, leave half of the queue to calls that do.
+//! Questions wait in one bounded queue. Where that is full, or an answer takes too long, the first tier's decision stands; labels,
+//! for which nobody waits, leave half of the queue to calls that do.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -13,10 +14,11 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::{counter::Counter, family::Family};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tradewind_core::{
-    Call, Decision, Error,
-    decide::{Hints, Question, reconsider},
+    Call, Code, Decision, Error,
+    decide::{Question, reconsider},
     features::Features,
     parse::Request,
     plan::source::SecondTierUse,
@@ -26,14 +28,12 @@ use tradewind_core::{
 use crate::{
     account::{Account, Labeller},
     engine::Engine,
-    metrics::{SecondTierLabels, SecondTierQuestions},
+    metrics::SecondTierLabels,
     routing::Routing,
 };
 
 /// Questions that wait or are being answered at once.
 const PLACES: u32 = 64;
-/// How long a call waits for an answer.
-const LIMIT: Duration = Duration::from_millis(100);
 /// Cores per thread.
 const CORES_EACH: usize = 4;
 
@@ -91,8 +91,8 @@ pub(crate) async fn decide_again(
     };
     match threads.ask(&question).await {
         Ok(said) => {
-            let hints = Hints { second: Some(&said) };
-            let second = reconsider(&routing.plan, call, request, &first, &hints, &routing.live(None, engine.templates()));
+            let plan = &routing.plan;
+            let second = reconsider(plan, &plan.route(call, request)?, call, &first, &said);
             let same = second.as_ref().is_ok_and(|second| second.ranking[0] == first.ranking[0]);
             threads.count(&first.route, if same { Outcome::Kept } else { Outcome::Changed });
             second
@@ -121,8 +121,12 @@ pub(crate) struct Threads {
     places: Arc<Semaphore>,
     queue: Mutex<Option<Queue>>,
     ending: Arc<AtomicBool>,
-    questions: SecondTierQuestions,
+    /// How long a call waits for an answer.
+    limit: Duration,
+    questions: Questions,
 }
+
+type Questions = Family<SecondTierLabels, Counter>;
 
 struct Queue {
     jobs: Sender<Job>,
@@ -132,7 +136,8 @@ struct Queue {
 /// A question on its way. Dropped, it has no answer.
 struct Job {
     tier: Arc<SecondTier>,
-    text: Box<str>,
+    /// Of a bounded size, as a text is not.
+    features: Features,
     answer: Answer,
     _place: OwnedSemaphorePermit,
 }
@@ -146,15 +151,15 @@ enum Answer {
 }
 
 impl Threads {
-    pub fn new(questions: SecondTierQuestions) -> Self {
-        Self { places: Arc::new(Semaphore::new(PLACES as usize)), queue: Mutex::default(), ending: Arc::default(), questions }
+    pub fn new(limit: Duration, questions: Questions) -> Self {
+        Self { places: Arc::new(Semaphore::new(PLACES as usize)), queue: Mutex::default(), ending: Arc::default(), limit, questions }
     }
 
     async fn ask(&self, question: &Question<'_>) -> Result<Prediction, Outcome> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Outcome::QueueFull)?;
         let (sender, receiver) = oneshot::channel();
         self.put(Job::new(question, Answer::Call(sender), place));
-        match tokio::time::timeout(LIMIT, receiver).await {
+        match tokio::time::timeout(self.limit, receiver).await {
             Err(_) => Err(Outcome::Timeout),
             Ok(Ok(Ok(said))) => Ok(said),
             // The gateway ends, or the graph has failed, which its thread has told.
@@ -206,7 +211,13 @@ impl Threads {
     }
 }
 
-fn count(questions: &SecondTierQuestions, route: &str, outcome: Outcome) {
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn count(questions: &Questions, route: &str, outcome: Outcome) {
     questions.get_or_create(&SecondTierLabels { route: route.to_owned(), outcome: outcome.name() }).inc();
 }
 
@@ -243,7 +254,7 @@ fn work(jobs: &Mutex<Receiver<Job>>, ending: &AtomicBool) {
 
 impl Job {
     fn new(question: &Question<'_>, answer: Answer, place: OwnedSemaphorePermit) -> Self {
-        Self { tier: Arc::clone(question.tier), text: question.text.into(), answer, _place: place }
+        Self { tier: Arc::clone(question.tier), features: Features::of(question.text), answer, _place: place }
     }
 
     fn run(self) {
@@ -252,7 +263,7 @@ impl Job {
         {
             return;
         }
-        let said = self.tier.predictor.predict(&Features::of(&self.text));
+        let said = self.predict();
         if let Err(error) = &said {
             tracing::warn!(%error, predictor = %self.tier.predictor.digest(), "a second tier has failed");
         }
@@ -266,5 +277,11 @@ impl Job {
                 }
             }
         }
+    }
+
+    /// A panic is a failure of this question alone: its thread is there for the next.
+    fn predict(&self) -> Result<Prediction, Error> {
+        panic::catch_unwind(AssertUnwindSafe(|| self.tier.predictor.predict(&self.features)))
+            .unwrap_or_else(|_| Err(Error::new(Code::PredictorFailed, "predictor", "its run has panicked")))
     }
 }

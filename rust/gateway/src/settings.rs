@@ -60,6 +60,8 @@ pub struct Settings {
     pub max_sessions: usize,
     /// Seconds after which an unused session is forgotten. Default 3,600.
     pub session_ttl_s: u64,
+    /// Milliseconds that a call waits for a second tier, before it goes on with what the first has said. Default 100.
+    pub second_tier_timeout_ms: u64,
     /// Folder of the outcome log. Default none: outcomes are counted in the metrics and not kept.
     pub ledger_dir: Option<PathBuf>,
     /// Bytes after which the outcome log goes on in another file. Default 64 MiB.
@@ -155,6 +157,7 @@ impl Default for Settings {
             max_rest_ms: 30_000,
             max_sessions: 100_000,
             session_ttl_s: 3_600,
+            second_tier_timeout_ms: 100,
             ledger_dir: None,
             ledger_rotate_bytes: 64 << 20,
             capture: CaptureKind::Features,

@@ -202,11 +202,8 @@ impl<'a> Seen<'a> {
     fn quality(&self, profile: &Profile) -> (f32, f32) {
         let Self { prediction, parameters, direct, near, kept } = *self;
         let deviation = if near > 0.0 { near * dot(&profile.clusters, prediction.topics()) } else { 0.0 };
-        let (share, straight) = if direct > 0.0 && !profile.latent.is_empty() {
-            (direct, dot(&profile.latent, prediction.latent()))
-        } else {
-            (0.0, 0.0)
-        };
+        let (share, straight) =
+            if direct > 0.0 && !profile.latent.is_empty() { (direct, dot(&profile.latent, prediction.latent())) } else { (0.0, 0.0) };
         let heads = prediction.difficulty();
         let (mut sum, mut squares) = (0.0_f32, 0.0_f32);
         for &difficulty in heads {
