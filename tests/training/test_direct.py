@@ -71,7 +71,8 @@ def prediction(similarity: float, chat: float, latent: tuple[float, ...] = (2.0,
         (0.7, 0.0, 0.25),  # Half way out: half of it.
         (0.5, 0.0, 0.0),  # Beyond the radius: none.
         (0.9, 1.0, 0.0),  # Exams say nothing of chat.
-        (0.9, 0.4, 0.3),
+        (0.9, 0.1, 0.3),
+        (0.9, 0.25, 0.0),
     ],
 )
 def test_its_share_fades_with_distance_and_with_chat(similarity: float, chat: float, share: float) -> None:

@@ -16,6 +16,9 @@ from tradewind.artifacts.plan import Profile
 
 Floats = npt.NDArray[np.float64]
 
+DIRECT_ENDS = 0.25
+"""The chance that a text is chat from which a direct forecast, learned on exams, has no say."""
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -93,7 +96,9 @@ def direct(prediction: Prediction, parameters: Parameters, profiles: Sequence[Pr
     """The direct forecast's logit and its share in the forecast, [n, M] each. Exams taught it: it has no say of chat."""
     logit = prediction.latent @ _columns([p.latent for p in profiles], prediction.latent.shape[1])
     has_one = np.array([float(bool(p.latent)) for p in profiles])
-    here = parameters.direct_share * nearness(prediction, parameters) * (1 - prediction.topics[:, -1])
+    here = (
+        parameters.direct_share * nearness(prediction, parameters) * np.maximum(1 - prediction.topics[:, -1] / DIRECT_ENDS, 0)
+    )
     return logit, here[:, None] * has_one
 
 

@@ -23,6 +23,9 @@ pub const KIND: &str = "tier1/3";
 /// What it is fed.
 pub const INPUTS: &[Input] = &[Input::Ids, Input::Features];
 
+/// The chance that a text is chat from which a direct forecast, learned on exams, has no say.
+const DIRECT_ENDS: f32 = 0.25;
+
 /// Operators of the graph, in any order; another one is a graph of another kind.
 const OPERATORS: &[&str] = &[
     "Add",
@@ -54,7 +57,7 @@ pub struct Parameters {
     pub outer_radius: f32,
     /// Share of the difficulty that stays beyond the outer radius, where a text is no chat.
     pub difficulty_beyond: f32,
-    /// Share of the direct forecast within the inner radius, where a profile has one and a text is no chat.
+    /// Share of the direct forecast within the inner radius, where a profile has one and a text is surely no chat.
     pub direct_share: f32,
     /// Standard deviation of quality that distance adds.
     pub prior_sd: f32,
@@ -187,7 +190,7 @@ impl<'a> Seen<'a> {
         let near = ((parameters.outer_radius - (1.0 - nearest)) / (parameters.outer_radius - parameters.inner_radius)).clamp(0.0, 1.0);
         let chat = prediction.topics().last().copied().unwrap_or(0.0);
         let kept = near + (1.0 - near) * (parameters.difficulty_beyond + (1.0 - parameters.difficulty_beyond) * chat);
-        let direct = parameters.direct_share * near * (1.0 - chat);
+        let direct = parameters.direct_share * near * (1.0 - chat / DIRECT_ENDS).max(0.0);
         Self { prediction, parameters, direct, near, kept }
     }
 
