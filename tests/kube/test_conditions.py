@@ -173,7 +173,8 @@ def test_pools_that_are_missing_or_closed(granted: Namespace, cluster: Cluster, 
         until(tenant, "routingpolicies", "default", "Ready", "Ready")
         cluster.kubectl("label", "namespace", other, "chat-")
         until(tenant, "routingpolicies", "default", "ResolvedRefs", "RefNotPermitted")
-        assert not [route for route in gateway.plan["routes"] if route["id"].startswith(f"{other}/")]
+        # The status says so at once; the plan follows it.
+        gateway.until(lambda poller: not [r for r in poller.plan["routes"] if r["id"].startswith(f"{other}/")])
     finally:
         cluster.kubectl("delete", "namespace", other, "--wait=false")
 
