@@ -8,48 +8,61 @@ use crate::{
 
 /// Outputs that a dense layer sums side by side: as many as fit into registers.
 const BLOCK: usize = 32;
+/// Outputs of a vector; a layer's are filled up with zeros to a multiple of it.
+const LANES: usize = 8;
 
 /// A dense layer: `out = x · weight + bias`, weight row-major `[inputs, outputs]`.
 struct Dense {
     weight: Box<[f32]>,
     bias: Box<[f32]>,
+    outputs: usize,
 }
 
 impl Dense {
     fn read(graph: &Tier1<'_>, name: &str) -> Self {
-        Self { weight: graph.floats(&format!("{name}_weight")), bias: graph.floats(&format!("{name}_bias")) }
+        Self::new(&graph.floats(&format!("{name}_weight")), &graph.floats(&format!("{name}_bias")))
+    }
+
+    fn new(weight: &[f32], bias: &[f32]) -> Self {
+        let filled =
+            |row: &[f32]| row.iter().copied().chain(std::iter::repeat(0.0)).take(bias.len().next_multiple_of(LANES)).collect::<Vec<f32>>();
+        // A layer without outputs has no rows either.
+        let rows = weight.chunks_exact(bias.len().max(1));
+        Self { weight: rows.flat_map(filled).collect(), bias: filled(bias).into(), outputs: bias.len() }
     }
 
     /// Outputs are summed a block at a time, each over the inputs in their order: the same sums whatever the vectors' width.
     #[inline(always)]
     fn apply(&self, input: &[f32], out: &mut [f32]) {
-        let width = out.len();
-        out.copy_from_slice(&self.bias);
-        let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-        for (number, block) in blocks.iter_mut().enumerate() {
-            let mut sums = *block;
-            for (&value, row) in input.iter().zip(self.weight.chunks_exact(width)) {
-                let (row, _) = row.as_chunks::<BLOCK>();
-                for (sum, &weight) in sums.iter_mut().zip(&row[number]) {
-                    *sum += value * weight;
-                }
-            }
-            *block = sums;
+        let mut start = 0;
+        while start + BLOCK <= self.bias.len() {
+            self.sum::<BLOCK>(input, start, out);
+            start += BLOCK;
         }
-        let done = width - rest.len();
-        if rest.is_empty() {
-            return;
+        while start < self.bias.len() {
+            self.sum::<LANES>(input, start, out);
+            start += LANES;
         }
-        for (&value, row) in input.iter().zip(self.weight.chunks_exact(width)) {
-            for (sum, &weight) in rest.iter_mut().zip(&row[done..]) {
+    }
+
+    /// The outputs from one on, N or as many as there are.
+    #[inline(always)]
+    fn sum<const N: usize>(&self, input: &[f32], start: usize, out: &mut [f32]) {
+        let Some(mut sums) = self.bias[start..].first_chunk::<N>().copied() else { return };
+        for (&value, row) in input.iter().zip(self.weight.chunks_exact(self.bias.len())) {
+            let Some(row) = row[start..].first_chunk::<N>() else { return };
+            for (sum, &weight) in sums.iter_mut().zip(row) {
                 *sum += value * weight;
             }
+        }
+        for (out, sum) in out[start..].iter_mut().zip(sums) {
+            *out = sum;
         }
     }
 
     #[inline(always)]
     fn apply_relu(&self, input: &[f32]) -> Vec<f32> {
-        let mut out = vec![0.0; self.bias.len()];
+        let mut out = vec![0.0; self.outputs];
         self.apply(input, &mut out);
         for value in &mut out {
             *value = value.max(0.0);
@@ -96,7 +109,7 @@ impl Native {
             latent: Dense::read(graph, "latent"),
             length_hidden: Dense::read(graph, "length_hidden"),
             length_out: Dense::read(graph, "length_out"),
-            centroids: Dense { weight: graph.floats("centroids"), bias: vec![0.0; graph.dimensions.clusters].into() },
+            centroids: Dense::new(&graph.floats("centroids"), &vec![0.0; graph.dimensions.clusters]),
             topic_hidden: Dense::read(graph, "topic_hidden"),
             topic_out: Dense::read(graph, "topic_out"),
         }
