@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{GATEWAY, keys, numbered, started};
 use crate::{
-    controller::{Place, eventually, run, token},
+    controller::{Controller, Place, Pod, eventually, run, token},
     gateway::{QUESTION, plan},
     upstream::{Upstream, unary},
 };
@@ -56,16 +56,22 @@ fn a_hop_over_plain_http_is_not_shown_the_pods_token() {
     assert!(answered.body.contains("plain http"), "{}", answered.body);
 }
 
-#[test]
-fn a_gateway_knows_callers_by_the_token_of_their_service_account() {
-    let upstream = run(Upstream::start(vec![unary("blue", 1, 1)]));
+/// A gateway that has its plan and its keys.
+fn serving(upstream: &Upstream) -> (Controller, Place, Pod) {
     let controller = started();
-    controller.publish("l", 1, &plan(&[&upstream]));
+    controller.publish("l", 1, &plan(&[upstream]));
     controller.set_keys(&keys("caller", "sk"));
     let place = Place::new(GATEWAY);
     let pod = place.start(&[&controller], |_| {});
     controller.acknowledged("g0", 1);
     eventually(|| controller.session("g0")["keys"].is_string());
+    (controller, place, pod)
+}
+
+#[test]
+fn a_gateway_knows_callers_by_the_token_of_their_service_account() {
+    let upstream = run(Upstream::start(vec![unary("blue", 1, 1)]));
+    let (controller, _place, pod) = serving(&upstream);
     let before = controller.asked.load(Ordering::SeqCst);
     for _ in 0..3 {
         assert_eq!(pod.ask(&token("default.app.p1"), QUESTION).status, 200);
@@ -85,13 +91,7 @@ fn a_gateway_knows_callers_by_the_token_of_their_service_account() {
 #[test]
 fn a_flood_of_tokens_from_one_address_locks_out_no_other() {
     let upstream = run(Upstream::start(vec![unary("blue", 1, 1)]));
-    let controller = started();
-    controller.publish("l", 1, &plan(&[&upstream]));
-    controller.set_keys(&keys("caller", "sk"));
-    let place = Place::new(GATEWAY);
-    let pod = place.start(&[&controller], |_| {});
-    controller.acknowledged("g0", 1);
-    eventually(|| controller.session("g0")["keys"].is_string());
+    let (controller, _place, pod) = serving(&upstream);
     let before = controller.asked.load(Ordering::SeqCst);
     let codes: Vec<String> = (0..250).map(|index| pod.ask_from("10.0.0.1", &token(&format!("nobody-{index}")), QUESTION).code()).collect();
     assert_eq!((&*codes[0], &*codes[249]), ("unauthorized", "identity_unavailable"));
