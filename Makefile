@@ -116,7 +116,7 @@ SETS ?= routerbench,alpaca_eval
 train: setup ## train the default predictor from the outcome tables in DATA, by the teacher in TEACHER where it is named; writes nothing where a gate fails
 	@$(BIN)/tradewind train --data $(DATA) --out python/tradewind/predictors/default $(if $(TEACHER),--teacher $(TEACHER)) --json
 
-train-teacher: setup ## fine-tune the teacher on the outcome tables in DATA, into .work/teacher (an hour on two cores); goes on where it was cut off
+train-teacher: setup ## fine-tune the teacher on the outcome tables in DATA, into .work/teacher (long: its two folds take half an hour); goes on where it was cut off
 	@$(BIN)/tradewind train-teacher --data $(DATA) --out .work/teacher --json
 
 evaluate: setup ## evaluate the shipped predictor on the outcome tables SETS in DATA; report in .work/evaluate

@@ -28,9 +28,7 @@ def train(
         bool,
         typer.Option("--shuffle-outcomes", help="Deal outcomes anew among questions: the gain gate must fail."),
     ] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Draws of fitting, and of what is held out. The shipped predictor's by default.")
-    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Draws of fitting, and of what is held out.")] = 1,
     as_json: options.Json = False,
 ) -> None:
     """Train a predictor. A failed gate leaves no artifact, only its figures, and exit status 1."""

@@ -26,7 +26,7 @@ def train_teacher(
     seed: Annotated[int, typer.Option(min=0, help="Draws of fitting, and of the halves.")] = 1,
     as_json: options.Json = False,
 ) -> None:
-    """Fine-tune the sentence encoder on outcomes (about 40 minutes on two cores). `train --teacher OUT` distils it."""
+    """Fine-tune the sentence encoder on outcomes (long: its two folds take half an hour). `train --teacher OUT` distils it."""
     output.need_training()
     output.need_folder(out)
     from tradewind.cli.progress import Progress
